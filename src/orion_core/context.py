@@ -1,0 +1,135 @@
+"""The context of one piece of work: who asks, under which correlation id, in which trace, until when.
+
+It travels in a context variable, over `/_call` in a signed header, and with every event and job. Outside a request the
+actor is `SYSTEM`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Literal
+from uuid import UUID
+
+import attrs
+
+from orion_core.errors import Forbidden, Unauthenticated
+
+ActorKind = Literal["anonymous", "user", "service", "system"]
+
+
+@attrs.frozen
+class Actor:
+    """Who asks: nobody known, a person, a service acting by itself, or the system (command line, start-up).
+
+    `permissions` are names ``resource:action``; one that ends in ``*`` covers all that begin alike. `session` is the
+    id of the person's session. `originator` names who set off a chain of events, as ``user:<id>`` or ``system``.
+    """
+
+    kind: ActorKind
+    id: str = ""
+    session: str = ""
+    roles: tuple[str, ...] = ()
+    permissions: tuple[str, ...] = ()
+    originator: str = ""
+
+    @property
+    def name(self) -> str:
+        """``user:<id>``, ``service:<name>``, ``system`` or ``anonymous``: the form in logs, events and audit rows."""
+        return f"{self.kind}:{self.id}" if self.id else self.kind
+
+    @property
+    def user_id(self) -> UUID:
+        """The person's id; raises `Unauthenticated` when the actor is not a person."""
+        if self.kind != "user":
+            raise Unauthenticated("sign in first: this needs a user's access token")
+        return UUID(self.id)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether this is the platform itself and no person."""
+        return self.kind in ("service", "system")
+
+    def may(self, permission: str) -> bool:
+        """Whether the actor holds `permission`, by name or by a wildcard at the end; the system may everything."""
+        if self.kind == "system":
+            return True
+        return any(
+            held == permission or (held.endswith("*") and permission.startswith(held[:-1]))
+            for held in self.permissions
+        )
+
+    def require(self, permission: str) -> None:
+        """Raise `Unauthenticated` for nobody and `Forbidden` for somebody who lacks `permission`."""
+        if self.may(permission):
+            return
+        if self.kind == "anonymous":
+            raise Unauthenticated("sign in first: this needs an access token")
+        raise Forbidden(f"this needs the permission {permission}")
+
+
+SYSTEM = Actor("system")
+ANONYMOUS = Actor("anonymous")
+
+
+def new_traceparent() -> str:
+    """A `traceparent` of a new trace (W3C Trace Context Level 2), sampled."""
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
+def child_traceparent(parent: str) -> str:
+    """`parent` with a new parent id: the same trace, one hop further."""
+    version, trace, _, flags = parent.split("-")
+    return f"{version}-{trace}-{secrets.token_hex(8)}-{flags}"
+
+
+@attrs.frozen
+class Context:
+    """What belongs to one request, event or job.
+
+    `deadline` is in seconds of the event loop's monotonic clock, None for no limit. `causation_id` is the id of the
+    event or job that led here, empty at the beginning of a chain.
+    """
+
+    actor: Actor = SYSTEM
+    correlation_id: str = attrs.field(factory=lambda: secrets.token_hex(16))
+    causation_id: str = ""
+    traceparent: str = attrs.field(factory=new_traceparent)
+    tracestate: str = ""
+    deadline: float | None = None
+
+    @property
+    def originator(self) -> str:
+        """Who set off this chain: the actor, or the one a listener or job acts for."""
+        return self.actor.originator or self.actor.name
+
+
+_current: ContextVar[Context | None] = ContextVar("orion_context", default=None)
+
+
+def current() -> Context:
+    """The context of the running piece of work; a fresh one of the system where nobody set one."""
+    context = _current.get()
+    if context is None:
+        context = Context()
+        _current.set(context)
+    return context
+
+
+@contextlib.contextmanager
+def use(context: Context) -> Iterator[Context]:
+    """Run the block in `context`."""
+    token = _current.set(context)
+    try:
+        yield context
+    finally:
+        _current.reset(token)
+
+
+@contextlib.contextmanager
+def acting(actor: Actor) -> Iterator[Context]:
+    """Run the block as `actor`, everything else of the context unchanged."""
+    with use(attrs.evolve(current(), actor=actor)) as context:
+        yield context

@@ -1,0 +1,84 @@
+"""The database of one service.
+
+Guarantees: a committed transaction survives a crash and, with `synchronous=FULL`, a power cut; a transaction sees no
+other's uncommitted rows; writing transactions on SQLite are IMMEDIATE and one at a time. A service uses its own Piccolo
+tables, which are bound to `engine`, inside `transaction()`. No transaction spans two services.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+import attrs
+from piccolo.engine import Engine
+
+from orion_core.errors import Unavailable
+from orion_core.ports.check import Check
+
+
+class DatabaseUnavailable(Unavailable):
+    """The service's own database cannot be reached."""
+
+    code = "database.unavailable"
+
+
+@attrs.frozen
+class Dialect:
+    """What differs between SQLite and PostgreSQL in the statements of core.
+
+    `now_ms` is an expression for the database's time in Unix milliseconds; `skip_locked` follows a locking SELECT.
+    """
+
+    name: str
+    now_ms: str
+    skip_locked: str
+
+
+class Transaction(Protocol):
+    """A running transaction."""
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once, right after a successful commit."""
+        ...
+
+
+OPEN_TRANSACTION: ContextVar[Transaction | None] = ContextVar("orion_open_transaction", default=None)
+"""The transaction of the running task, whichever database it belongs to. Adapters set it, the call stub reads it."""
+
+
+class Database(Protocol):
+    """One service's database."""
+
+    @property
+    def dialect(self) -> Dialect: ...
+
+    @property
+    def engine(self) -> Engine[Any]:
+        """The Piccolo engine to which the service's tables are bound."""
+        ...
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Open a transaction; commits at the end, rolls back on any exception.
+
+        Never nested: raises RuntimeError when one is open in this task. Raises `DatabaseUnavailable` when the database
+        is away.
+        """
+        ...
+
+    async def fetch(self, sql: str, *args: Any) -> list[dict[str, Any]]:
+        """Run one statement of core with arguments ``$1``, ``$2`` ... and return its rows.
+
+        Inside a transaction it belongs to it, otherwise it commits by itself. Raises `DatabaseUnavailable`.
+        """
+        ...
+
+    async def check(self) -> Check:
+        """``pass``, or ``fail`` with the reason."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        ...
