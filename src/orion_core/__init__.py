@@ -1,0 +1,1 @@
+"""ORION: the backend every product needs, as a library."""

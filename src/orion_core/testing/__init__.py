@@ -1,0 +1,1 @@
+"""The test kit: fixtures, fakes and one conformance suite per port."""
