@@ -1,0 +1,211 @@
+"""Accounts, sessions and tokens."""
+
+from __future__ import annotations
+
+import abc
+from datetime import datetime
+from uuid import UUID
+
+import attrs
+
+from orion_core.contract import Contract, raises, repeatable
+from orion_core.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
+from orion_core.events import event
+from orion_core.validators import is_email, is_plain, max_len, min_len
+from orion_core.value import value
+
+
+@value
+class Register:
+    """A new account. The password is taken exactly as typed; the name is what the person wants to be called."""
+
+    email: str = attrs.field(validator=is_email)
+    password: str = attrs.field(validator=min_len(8), repr=False)
+    name: str = attrs.field(default="", validator=[max_len(200), is_plain])
+
+
+@value
+class Login:
+    """Credentials of an existing account."""
+
+    email: str = attrs.field(validator=max_len(1024))
+    password: str = attrs.field(repr=False)
+
+
+@value
+class Account:
+    """An account as others may see it."""
+
+    id: UUID
+    email: str
+
+
+@value
+class Tokens:
+    """What a successful registration, login or refresh answers. `expires_in` is in seconds."""
+
+    user: Account
+    access_token: str = attrs.field(repr=False)
+    refresh_token: str = attrs.field(repr=False)
+    token_type: str = "Bearer"
+    expires_in: int = 3600
+
+
+@value
+class Access:
+    """What a session may do now. `active` is false once it was revoked, has ended or its account is closed."""
+
+    active: bool
+    roles: tuple[str, ...] = ()
+    permissions: tuple[str, ...] = ()
+
+
+@value
+class Me:
+    """The caller's account, roles and permissions."""
+
+    id: UUID
+    email: str
+    roles: tuple[str, ...]
+    permissions: tuple[str, ...]
+
+
+@value
+class PublicKey:
+    """One signing key's public half, as the members of an RFC 8037 JWK."""
+
+    kid: str
+    x: str
+    kty: str = "OKP"
+    crv: str = "Ed25519"
+    alg: str = "EdDSA"
+    use: str = "sig"
+
+
+class EmailTaken(Conflict):
+    """There is an account with this address."""
+
+    code = "auth.email_taken"
+
+
+class InvalidCredentials(Unauthenticated):
+    """The address or the password is wrong; which one is never told."""
+
+    code = "auth.invalid_credentials"
+
+
+class InvalidGrant(Invalid):
+    """The refresh token is unknown, spent, expired or revoked; which one is never told. Answers 400 (RFC 6749, 5.2)."""
+
+    status = 400
+    title = "Invalid grant"
+    code = "auth.invalid_grant"
+
+
+class PasswordTooLong(Invalid):
+    """A new password of more than 1,024 bytes."""
+
+    code = "auth.password_too_long"
+
+
+class HashingBusy(Unavailable):
+    """More passwords wait to be hashed than the queue holds."""
+
+    code = "auth.busy"
+
+
+class NoSuchAccount(NotFound):
+    """There is no account with this id."""
+
+    code = "auth.no_such_account"
+
+
+@event("user.registered", version=1, subject="user_id", heard=True)
+class UserRegistered:
+    """Somebody opened an account. Owned by auth; the family `user` is the overview's."""
+
+    user_id: UUID
+    email: str
+    name: str
+    registered_at: datetime
+
+
+@event("auth.session_started", version=1, subject="session_id")
+class SessionStarted:
+    """Somebody signed in."""
+
+    session_id: UUID
+    user_id: UUID
+    method: str
+    started_at: datetime
+
+
+@event("auth.session_revoked", version=1, subject="session_id")
+class SessionRevoked:
+    """A session ended before its time: its access tokens count no more."""
+
+    session_id: UUID
+    user_id: UUID
+    reason: str
+
+
+@event("auth.access_changed", version=1, subject="user_id")
+class AccessChanged:
+    """Roles or permissions of an account changed: what was cached about it counts no more."""
+
+    user_id: UUID
+
+
+class Auth(Contract, name="auth"):
+    """Accounts, sessions and tokens.
+
+    Tokens are JWTs signed with Ed25519; every service verifies them by itself with `keys` and `access`.
+    """
+
+    @raises(EmailTaken, PasswordTooLong, HashingBusy)
+    @abc.abstractmethod
+    async def register(self, data: Register) -> Account:
+        """Open an account and publish `user.registered`."""
+
+    @raises(EmailTaken, PasswordTooLong, HashingBusy)
+    @abc.abstractmethod
+    async def sign_up(self, data: Register) -> Tokens:
+        """Open an account as `register` does, and a session with it."""
+
+    @raises(InvalidCredentials, HashingBusy)
+    @abc.abstractmethod
+    async def login(self, data: Login) -> Tokens:
+        """Open a session. Every refusal is the same `InvalidCredentials` and costs one hashing."""
+
+    @raises(InvalidGrant)
+    @abc.abstractmethod
+    async def refresh(self, refresh_token: str) -> Tokens:
+        """Spend a refresh token for a new pair of the same session."""
+
+    @repeatable
+    @abc.abstractmethod
+    async def logout(self, refresh_token: str) -> None:
+        """End the session of the refresh token, or the caller's own when it is empty; never says that there was none."""
+
+    @repeatable
+    @abc.abstractmethod
+    async def me(self) -> Me:
+        """The caller; raises `Unauthenticated` when that is no person."""
+
+    @repeatable
+    @abc.abstractmethod
+    async def keys(self) -> tuple[PublicKey, ...]:
+        """The public keys whose signatures count now."""
+
+    @repeatable
+    @abc.abstractmethod
+    async def access(self, session_id: UUID, version: int) -> Access:
+        """What the session may do now; `version` is the account's epoch in the token."""
+
+    @raises(EmailTaken, PasswordTooLong, HashingBusy)
+    @abc.abstractmethod
+    async def create_admin(self, data: Register) -> Account:
+        """Open an account with the role `admin`, or give that role to the existing one (its password stays).
+
+        For the system itself: raises `Forbidden` for every other caller.
+        """

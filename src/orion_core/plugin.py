@@ -1,0 +1,195 @@
+"""A plugin is data: one synchronous hook returns a `Plugin` that describes a service.
+
+::
+
+    @hookimpl
+    def orion_plugin() -> Plugin:
+        return Plugin("referrals", service=ReferralsService, routes=[ReferralRoutes], ...)
+
+pluggy finds and registers plugins and does nothing else. ORION's own come through the same door as a third party's: the
+entry-point group ``orion.plugins``, one module each.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import types
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pluggy
+
+from orion_core.contract import Contract, contract_of
+from orion_core.events import Listener, listeners
+from orion_core.jobs import JobType, job_types
+from orion_core.ports.check import Check
+
+if TYPE_CHECKING:
+    import typer
+
+GROUP = "orion.plugins"
+hookspec = pluggy.HookspecMarker("orion")
+hookimpl = pluggy.HookimplMarker("orion")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
+
+
+@attrs.frozen(kw_only=True)
+class Plugin:
+    """One service described as data.
+
+    `name` names it everywhere: paths, settings, queues, database. `service` keeps a contract of the same name; its
+    typed fields are its needs. `routes` are Litestar controllers below ``/api/v1/<name>``; `prefixes` are public paths
+    beside that. `tables` are Piccolo tables and `migrations` the package of their migrations. `settings` is a frozen
+    attrs class filled from ``ORION_<NAME>_*``. `permissions` are names ``resource:action`` that its routes ask for.
+    `checks` are more health checks by name, given the service. `asgi` wraps the application of the whole host; at most
+    one plugin may give it. `port` is where a process with this service alone listens.
+    """
+
+    name: str = attrs.field(kw_only=False)
+    service: type[Contract] | None = None
+    routes: Sequence[type] = attrs.field(default=(), converter=tuple)
+    tables: Sequence[type] = attrs.field(default=(), converter=tuple)
+    migrations: str = ""
+    settings: type | None = None
+    permissions: Sequence[str] = attrs.field(default=(), converter=tuple)
+    prefixes: Sequence[str] = attrs.field(default=(), converter=tuple)
+    checks: Mapping[str, Callable[[Any], Awaitable[Check]]] = attrs.field(factory=dict)
+    searchable: Sequence[Any] = attrs.field(default=(), converter=tuple)
+    preferences: Sequence[Any] = attrs.field(default=(), converter=tuple)
+    asgi: Callable[..., Any] | None = None
+    port: int = 0
+
+    @name.validator
+    def _check_name(self, _: Any, name: str) -> None:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"a plugin's name is lower case, 1 to 31 letters, digits and _, not {name!r}")
+
+    def __attrs_post_init__(self) -> None:
+        if self.service is not None and contract_of(self.service).contract_name != self.name:
+            kept = contract_of(self.service).contract_name
+            raise ValueError(f"the plugin {self.name} serves the contract {kept}: give both the same name")
+        if self.tables and not self.migrations:
+            raise ValueError(f"the plugin {self.name} has tables but names no package of migrations")
+
+    @property
+    def contract(self) -> type[Contract] | None:
+        """The contract that its service keeps."""
+        return None if self.service is None else contract_of(self.service)
+
+    @property
+    def listeners(self) -> tuple[Listener, ...]:
+        """The listeners of its service."""
+        return () if self.service is None else listeners(self.service, self.name)
+
+    @property
+    def jobs(self) -> Mapping[str, JobType]:
+        """The jobs of its service, by method name."""
+        return {} if self.service is None else job_types(self.service)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every public prefix it answers under."""
+        return (f"/api/v1/{self.name}", *self.prefixes)
+
+
+class Hooks:
+    """The hooks a plugin module may implement. All are synchronous and only register data."""
+
+    @hookspec
+    def orion_plugin(self) -> Plugin:  # type: ignore[empty-body]  # a specification has no body
+        """Describe the service of this module."""
+
+    @hookspec
+    def orion_commands(self, cli: typer.Typer) -> None:
+        """Add commands to the command line, as a group named after what they are about (``orion users ...``)."""
+
+
+@attrs.frozen
+class Broken:
+    """A plugin that could not be loaded, and why."""
+
+    name: str
+    reason: str
+
+
+@attrs.frozen
+class Discovery:
+    """What was found: plugins by name, the modules they came from, and those that could not be loaded."""
+
+    plugins: Mapping[str, Plugin]
+    modules: Mapping[str, object]
+    broken: tuple[Broken, ...] = ()
+    clashes: tuple[str, ...] = ()
+
+    def commands(self, cli: typer.Typer) -> tuple[Broken, ...]:
+        """Let every plugin add its commands to `cli`; returns those that failed."""
+        failed = []
+        for name, module in self.modules.items():
+            try:
+                manager = _manager()
+                manager.register(module, name)
+                manager.hook.orion_commands(cli=cli)
+            except Exception as error:  # noqa: BLE001 - a third party's defect must not take the command line down
+                failed.append(Broken(name, f"{type(error).__name__}: {error}"))
+        return tuple(failed)
+
+
+def _manager() -> pluggy.PluginManager:
+    manager = pluggy.PluginManager("orion")
+    manager.add_hookspecs(Hooks)
+    return manager
+
+
+def discover(names: Iterable[str] | None = None, extra: Iterable[Plugin | types.ModuleType] = ()) -> Discovery:
+    """Find the installed plugins, all or only `names`, and add `extra` ones that are not installed.
+
+    A plugin that fails to load is reported in `broken` and takes no other down.
+    """
+    wanted = None if names is None else set(names)
+    plugins: dict[str, Plugin] = {}
+    modules: dict[str, object] = {}
+    broken: list[Broken] = []
+    clashes: list[str] = []
+
+    def add(label: str, plugin: Plugin, module: object) -> None:
+        if plugin.name in plugins:
+            clashes.append(
+                f"two plugins claim the name {plugin.name!r}: {_origin(modules[plugin.name])} and {_origin(module)}; "
+                "uninstall one of them"
+            )
+        elif wanted is None or plugin.name in wanted or label in wanted:
+            plugins[plugin.name] = plugin
+            modules[plugin.name] = module
+
+    points = sorted(importlib.metadata.entry_points(group=GROUP), key=lambda point: (point.name, point.value))
+    for point in points:
+        if wanted is not None and point.name not in wanted:
+            continue
+        try:
+            module = point.load()
+            add(point.name, _describe(module, point.name), module)
+        except Exception as error:  # noqa: BLE001 - one broken plugin is named and does not take the others down
+            broken.append(Broken(point.name, f"{type(error).__name__}: {error}"))
+    for item in extra:
+        if isinstance(item, Plugin):
+            add(item.name, item, item)
+        else:
+            add(item.__name__, _describe(item, item.__name__), item)
+    return Discovery(plugins, modules, tuple(broken), tuple(clashes))
+
+
+def _describe(module: object, label: str) -> Plugin:
+    # One manager per plugin: pluggy stops at the first implementation that raises, and would not say whose it was.
+    manager = _manager()
+    manager.register(module, label)
+    manager.check_pending()
+    described = manager.hook.orion_plugin()
+    if len(described) != 1 or not isinstance(described[0], Plugin):
+        raise TypeError(f"{label} must implement the hook orion_plugin and return one Plugin")
+    return described[0]
+
+
+def _origin(module: object) -> str:
+    return getattr(module, "__name__", None) or type(module).__name__

@@ -1,0 +1,275 @@
+"""Settings: frozen attrs classes filled from ``ORION_*`` variables, `orion.toml`, a running `--split`, and defaults.
+
+There is no mode flag: URLs choose the adapters. An unknown ``ORION_*`` variable is an error that names the nearest
+known one; ``ORION_TEST_*`` is left alone. The settings of every installed plugin are known, served here or not.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+
+from orion_core.errors import StartRefused
+from orion_core.ports.bus import RETRY_DELAYS
+from orion_core.secret import Secret
+
+T = TypeVar("T")
+
+
+def _help(text: str) -> dict[str, str]:
+    return {"help": text}
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """What a host needs to know. Every field is ``ORION_<FIELD>`` in the environment and ``field`` in orion.toml."""
+
+    data_dir: Path = attrs.field(
+        default=Path("orion-data"), converter=Path, metadata=_help("folder of databases, mail, keys")
+    )
+    host: str = attrs.field(default="127.0.0.1", metadata=_help("address to listen on"))
+    port: int = attrs.field(
+        default=0, metadata=_help("port to listen on; 0 means 3000, or the service's own when one is served")
+    )
+    public_url: str = attrs.field(default="", metadata=_help("base URL that clients use; in links and as token issuer"))
+    trusted_proxies: tuple[str, ...] = attrs.field(
+        default=(), metadata=_help("networks (CIDR, comma separated) whose X-Forwarded-For is believed")
+    )
+    keyring: Secret = attrs.field(
+        default=Secret(), metadata=_help("file or inline JSON of the keyring; made in data_dir with SQLite")
+    )
+    database_url: str = attrs.field(
+        default="sqlite:///{data}/{service}.db",
+        metadata=_help("database of each service: sqlite:///… or postgresql://…?schema={service}"),
+    )
+    bus_url: str = attrs.field(default="embedded:", metadata=_help("embedded: or amqp://…"))
+    cache_url: str = attrs.field(default="memory:", metadata=_help("memory: or redis://…"))
+    mail_url: str = attrs.field(default="file:///{data}/mail", metadata=_help("file:///folder, smtp://… or smtps://…"))
+    peers: Mapping[str, tuple[str, ...]] = attrs.field(
+        factory=dict, metadata=_help("services served elsewhere: name=url|url,name=url")
+    )
+    services: tuple[str, ...] = attrs.field(
+        default=(), metadata=_help("all services of the deployment; default: those served here and the peers")
+    )
+    call_key: Secret = attrs.field(
+        default=Secret(), metadata=_help("secret that signs calls between hosts: kid:secret, several comma separated")
+    )
+    synchronous: str = attrs.field(default="FULL", metadata=_help("SQLite durability: FULL or NORMAL"))
+    database_pool: int = attrs.field(default=10, metadata=_help("PostgreSQL connections per service"))
+    retry_delays: tuple[float, ...] = attrs.field(
+        default=RETRY_DELAYS, metadata=_help("seconds between deliveries to a failing listener")
+    )
+    relay_interval: float = attrs.field(
+        default=0.5, metadata=_help("seconds between looks for work that another process may have written")
+    )
+    shutdown_grace: float = attrs.field(default=20.0, metadata=_help("seconds that running work gets on stop"))
+    log_level: str = attrs.field(default="info", metadata=_help("debug, info, warning or error"))
+    log_format: str = attrs.field(default="auto", metadata=_help("json, text, or auto: text on a terminal"))
+    docs: bool = attrs.field(default=True, metadata=_help("serve the API pages at /schema"))
+    max_body: int = attrs.field(default=1_048_576, metadata=_help("largest request body in bytes, unless a route says"))
+
+    databases: Mapping[str, str] = attrs.field(
+        factory=dict, metadata=_help("database URL of one service: ORION_<SERVICE>_DATABASE_URL")
+    )
+    plugins: Mapping[str, Any] = attrs.field(factory=dict, repr=False, metadata={"hidden": True})
+    sources: Mapping[str, str] = attrs.field(factory=dict, repr=False, eq=False, metadata={"hidden": True})
+
+    def of(self, name: str, kind: type[T]) -> T:
+        """The settings of the plugin `name`: as given, else the defaults of `kind`."""
+        found = self.plugins.get(name)
+        return found if isinstance(found, kind) else kind()
+
+    def database(self, service: str) -> str:
+        """The database URL of `service`, placeholders filled in."""
+        return self._fill(self.databases.get(service, self.database_url), service)
+
+    def mail(self) -> str:
+        """The mail URL, placeholders filled in."""
+        return self._fill(self.mail_url, "")
+
+    @property
+    def durable_elsewhere(self) -> bool:
+        """Whether the databases live on a server, so that several hosts may share them."""
+        return not self.database_url.startswith("sqlite:")
+
+    def _fill(self, url: str, service: str) -> str:
+        return url.replace("{data}", str(self.data_dir)).replace("{service}", service)
+
+
+def load(
+    env: Mapping[str, str],
+    plugins: Mapping[str, type | None],
+    *,
+    toml: Path | None = None,
+    split: Mapping[str, str] | None = None,
+) -> Settings:
+    """Settings from `env`, then the file `toml` if it exists, then `split` (what a running split of the same data
+    folder told), then defaults.
+
+    `plugins` are the names of all installed plugins with their settings classes. Raises `StartRefused` with every
+    problem found, each with its fix.
+    """
+    reader = _Reader(env, _read_toml(toml), split or {})
+    fields = {field.name: field for field in attrs.fields(Settings) if not field.metadata.get("hidden")}
+    del fields["databases"]
+    given = reader.read("", Settings, fields)
+    databases = {}
+    own: dict[str, Any] = {}
+    for name, kind in plugins.items():
+        url = reader.text(f"{name}_database_url", (name, "database_url"))
+        if url is not None:
+            databases[name] = url
+        if kind is not None:
+            prefix = f"{name}_"
+            own[name] = reader.build(kind, reader.read(prefix, kind, attrs.fields_dict(kind), section=name))
+    reader.refuse_unknown()
+    if not reader.problems:
+        settings = reader.build(Settings, {**given, "databases": databases, "plugins": own, "sources": reader.sources})
+        if not reader.problems and settings is not None:
+            return settings
+    raise StartRefused(reader.problems)
+
+
+def _read_toml(path: Path | None) -> Mapping[str, Any]:
+    if path is None or not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, OSError) as error:
+        raise StartRefused([f"{path}: {error}"]) from error
+
+
+class _Reader:
+    """Reads one source after the other and remembers which keys it knew, what was wrong and where values came from."""
+
+    def __init__(self, env: Mapping[str, str], toml: Mapping[str, Any], split: Mapping[str, str]) -> None:
+        self.env, self.toml, self.split = env, toml, split
+        self.known: set[str] = set()
+        self.known_toml: set[str] = set()
+        self.problems: list[str] = []
+        self.sources: dict[str, str] = {}
+
+    def text(self, name: str, path: tuple[str, ...]) -> Any:
+        variable = f"ORION_{name.upper()}"
+        self.known.add(variable)
+        self.known_toml.add(".".join(path))
+        if variable in self.env:
+            self.sources[name] = variable
+            return self.env[variable]
+        found: Any = self.toml
+        for part in path:
+            found = found.get(part) if isinstance(found, Mapping) else None
+        if found is not None:
+            self.sources[name] = f"orion.toml: {'.'.join(path)}"
+            return found
+        if variable in self.split:
+            self.sources[name] = "the running split"
+            return self.split[variable]
+        return None
+
+    def read(
+        self, prefix: str, kind: type, fields: Mapping[str, attrs.Attribute[Any]], section: str = ""
+    ) -> dict[str, Any]:
+        hints = typing.get_type_hints(kind)
+        given = {}
+        for name in fields:
+            path = (section, name) if section else (name,)
+            raw = self.text(prefix + name, path)
+            if raw is None:
+                continue
+            try:
+                given[name] = parse(raw, hints[name])
+            except ValueError as error:
+                self.problems.append(f"{self.sources[prefix + name]}: {error}")
+        return given
+
+    def build(self, kind: type[T], given: Mapping[str, Any]) -> T | None:
+        try:
+            return kind(**given)
+        except (ValueError, TypeError) as error:
+            self.problems.append(f"{kind.__name__}: {error}")
+            return None
+
+    def refuse_unknown(self) -> None:
+        for variable in sorted(self.env):
+            if variable.startswith("ORION_") and not variable.startswith("ORION_TEST_") and variable not in self.known:
+                self.problems.append(f"{variable} is no setting{_nearest(variable, self.known)}")
+        for path in _paths(self.toml):
+            if path not in self.known_toml and not any(path.startswith(f"{known}.") for known in self.known_toml):
+                self.problems.append(f"orion.toml: {path} is no setting{_nearest(path, self.known_toml)}")
+
+
+def _nearest(name: str, known: set[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]}?" if near else "; see: orion doctor --settings"
+
+
+def _paths(table: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for key, inner in table.items():
+        found += _paths(inner, f"{prefix}{key}.") if isinstance(inner, Mapping) else [f"{prefix}{key}"]
+    return found
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off"):
+        return False
+    raise ValueError(f"must be true or false, not {text!r}")
+
+
+def _number(kind: Callable[[str], Any], words: str) -> Callable[[str], Any]:
+    def convert(text: str) -> Any:
+        try:
+            return kind(text)
+        except ValueError:
+            raise ValueError(f"must be {words}, not {text!r}") from None
+
+    return convert
+
+
+_SCALARS: dict[Any, Callable[[str], Any]] = {
+    str: str,
+    Path: Path,
+    Secret: Secret,
+    bool: _boolean,
+    int: _number(int, "a whole number"),
+    float: _number(float, "a number"),
+    timedelta: lambda text: timedelta(seconds=_SCALARS[float](text)),
+}
+
+
+def parse(raw: Any, hint: Any) -> Any:
+    """`raw`, text from the environment or a value from TOML, as the type `hint`; raises ValueError in words."""
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return parse(raw, next(arg for arg in args if arg is not type(None)))
+    if origin is tuple:
+        items = [part.strip() for part in raw.split(",") if part.strip()] if isinstance(raw, str) else raw
+        return tuple(parse(item, args[0]) for item in items)
+    if origin in (dict, Mapping):
+        if isinstance(raw, str):
+            pairs = [part.strip().partition("=") for part in raw.split(",") if part.strip()]
+            if any(not equals for _, equals, _ in pairs):
+                raise ValueError("must be name=value,name=value")
+            raw = {name.strip(): text.strip() for name, _, text in pairs}
+        return {name: _mapped(text, args[1]) for name, text in raw.items()}
+    if hint in _SCALARS:
+        return _SCALARS[hint](raw if isinstance(raw, str) else json.dumps(raw))
+    raise ValueError(f"settings of the type {hint} are not supported")
+
+
+def _mapped(raw: Any, hint: Any) -> Any:
+    if typing.get_origin(hint) is tuple and isinstance(raw, str):
+        return parse([part for part in raw.split("|") if part], hint)
+    return parse(raw, hint)
