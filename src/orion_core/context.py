@@ -90,7 +90,8 @@ class Context:
     """What belongs to one request, event or job.
 
     `deadline` is in seconds of the event loop's monotonic clock, None for no limit. `causation_id` is the id of the
-    event or job that led here, empty at the beginning of a chain.
+    event or job that led here, empty at the beginning of a chain. `client_ip` and `user_agent` are those of the HTTP
+    request, empty outside one.
     """
 
     actor: Actor = SYSTEM
@@ -99,6 +100,8 @@ class Context:
     traceparent: str = attrs.field(factory=new_traceparent)
     tracestate: str = ""
     deadline: float | None = None
+    client_ip: str = ""
+    user_agent: str = ""
 
     @property
     def originator(self) -> str:

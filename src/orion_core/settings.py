@@ -97,6 +97,11 @@ class Settings:
         return self._fill(self.mail_url, "")
 
     @property
+    def issuer(self) -> str:
+        """The issuer of user tokens: the public URL, or the same word for all processes that know none."""
+        return self.public_url or "orion"
+
+    @property
     def durable_elsewhere(self) -> bool:
         """Whether the databases live on a server, so that several hosts may share them."""
         return not self.database_url.startswith("sqlite:")

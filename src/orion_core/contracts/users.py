@@ -11,8 +11,17 @@ import attrs
 from orion_core.contract import Contract, raises, repeatable
 from orion_core.errors import NotFound
 from orion_core.events import event
-from orion_core.validators import is_plain, max_len
+from orion_core.validators import is_plain, matches, max_len
 from orion_core.value import value
+
+_is_text = matches(
+    r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]*",
+    "must not contain control characters other than tabs and line breaks",
+)
+_is_language_tag = matches(r"(?:[A-Za-z]{2,8}(?:-[A-Za-z0-9]{1,8})*)?", "must be a language tag like de-AT (RFC 5646)")
+_is_time_zone = matches(
+    r"(?:[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+)*)?", "must be the name of a time zone like Europe/Vienna"
+)
 
 
 @value
@@ -35,14 +44,17 @@ class Profile:
 
 @value
 class ProfileChange:
-    """What to change of a profile: None leaves a field as it is, an empty text clears it (U5)."""
+    """What to change of a profile: None leaves a field as it is, an empty text clears it (U5).
+
+    The service trims texts and stores them in NFC (U9). `bio` may have several lines.
+    """
 
     name: str | None = attrs.field(default=None, validator=[max_len(200), is_plain])
     first_name: str | None = attrs.field(default=None, validator=[max_len(100), is_plain])
     last_name: str | None = attrs.field(default=None, validator=[max_len(100), is_plain])
-    bio: str | None = attrs.field(default=None, validator=max_len(2000))
-    locale: str | None = attrs.field(default=None, validator=max_len(35))
-    time_zone: str | None = attrs.field(default=None, validator=max_len(64))
+    bio: str | None = attrs.field(default=None, validator=[max_len(2000), _is_text])
+    locale: str | None = attrs.field(default=None, validator=[max_len(35), _is_language_tag])
+    time_zone: str | None = attrs.field(default=None, validator=[max_len(64), _is_time_zone])
 
 
 class NoSuchPerson(NotFound):
@@ -59,7 +71,7 @@ class ProfilePending(NotFound):
 
 @event("user.profile_changed", version=1, subject="user_id")
 class ProfileChanged:
-    """A person's profile is now as it says."""
+    """A person's profile is now as it says; `changed` names the fields that were different before."""
 
     user_id: UUID
     name: str
@@ -77,7 +89,7 @@ class Users(Contract, name="users"):
     @repeatable
     @abc.abstractmethod
     async def get(self, user_id: UUID) -> Profile:
-        """The profile of one person; others than the person need `users:read`."""
+        """The profile of one person; others than the person need `users:read`, or it is as if there were none."""
 
     @raises(ProfilePending)
     @repeatable
@@ -87,5 +99,9 @@ class Users(Contract, name="users"):
 
     @raises(ProfilePending)
     @abc.abstractmethod
-    async def change_me(self, change: ProfileChange) -> Profile:
-        """Change the caller's own profile and answer it."""
+    async def change_me(self, change: ProfileChange, expected_version: int | None = None) -> Profile:
+        """Change the caller's own profile and answer it as it is then.
+
+        Fields that are None keep what others write meanwhile. What is as asked already changes nothing, the version
+        included. Raises `PreconditionFailed` unless the profile still has `expected_version`, where that is given.
+        """

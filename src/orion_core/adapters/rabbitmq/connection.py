@@ -1,0 +1,128 @@
+"""One connection to the broker, from opening to loss.
+
+pika connects, parses and keeps the heartbeat; it neither reconnects nor answers what was pending when it lost the
+connection. `Connection` turns its callbacks into futures; `supervisor` opens the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from pika import ConnectionParameters
+from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.exceptions import AMQPError
+
+from orion_core.adapters.rabbitmq.channel import Channel, ChannelClosed
+from orion_core.ports.bus import Disconnected
+
+_log = logging.getLogger("orion.bus")
+
+
+class Connection:
+    """An open connection; `closed` is set to the reason once it is lost or closed."""
+
+    def __init__(self, parameters: ConnectionParameters) -> None:
+        loop = asyncio.get_running_loop()
+        self.closed: asyncio.Future[Exception] = loop.create_future()
+        self.blocked = ""
+        """Why the broker takes no publishes at the moment; empty when it does."""
+        self.writable = asyncio.Event()
+        """Set while publishes may be sent, and once the connection is closed."""
+        self._opened: asyncio.Future[None] = loop.create_future()
+        self._raw = AsyncioConnection(
+            parameters,
+            on_open_callback=self._on_open,
+            on_open_error_callback=self._on_close,
+            on_close_callback=self._on_close,
+            custom_ioloop=loop,
+        )
+
+    @classmethod
+    async def open(cls, parameters: ConnectionParameters) -> Connection:
+        """Connect and log in; raises `Disconnected` with the reason when that fails."""
+        connection = cls(parameters)
+        try:
+            await asyncio.wait({connection._opened, connection.closed}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await connection.close(1.0)
+            raise
+        if connection.closed.done():
+            raise Disconnected(f"no connection to the broker: {describe(connection.closed.result())}")
+        return connection
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is neither lost nor closing."""
+        return not self.closed.done() and bool(self._raw.is_open)
+
+    async def channel(self) -> Channel:
+        """Open a channel; raises `Disconnected` or `ChannelClosed`."""
+        if not self.is_open:
+            raise Disconnected("no connection to the broker")
+        opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def on_open(_: Any) -> None:
+            if not opened.done():
+                opened.set_result(None)
+
+        try:
+            channel = Channel(self._raw.channel(on_open_callback=on_open))
+        except AMQPError as error:
+            raise Disconnected(f"no channel to the broker: {error!r}") from error
+        await asyncio.wait({opened, channel.closed}, return_when=asyncio.FIRST_COMPLETED)
+        if channel.closed.done():
+            raise channel.closed.result()
+        return channel
+
+    async def close(self, timeout: float) -> None:
+        """Close politely, and after `timeout` seconds without an answer by dropping the socket."""
+        if not (self.closed.done() or self._raw.is_closed or self._raw.is_closing):
+            self._raw.close()
+        await asyncio.wait({self.closed}, timeout=timeout)
+        if not self.closed.done():
+            self.abort("no answer to closing")
+            await asyncio.wait({self.closed}, timeout=1.0)
+
+    def abort(self, reason: str) -> None:
+        """Drop the socket: all that is pending fails, and `closed` follows at once."""
+        if not self.closed.done() and not self._raw.is_closed:
+            # pika has no public way to end a connection whose peer does not answer.
+            self._raw._terminate_stream(Disconnected(reason))  # noqa: SLF001 - see above
+
+    # Callbacks of pika: they must not raise.
+
+    def _on_open(self, _: Any) -> None:
+        self._raw.add_on_connection_blocked_callback(self._on_blocked)
+        self._raw.add_on_connection_unblocked_callback(self._on_unblocked)
+        self.writable.set()
+        if not self._opened.done():
+            self._opened.set_result(None)
+
+    def _on_close(self, _: Any, reason: Exception) -> None:
+        self.writable.set()
+        if not self.closed.done():
+            self.closed.set_result(reason)
+
+    def _on_blocked(self, _: Any, frame: Any) -> None:
+        self.blocked = str(getattr(frame.method, "reason", "") or "no reason given")
+        self.writable.clear()
+        _log.warning("the broker takes no publishes for now: %s", self.blocked)
+
+    def _on_unblocked(self, *_: Any) -> None:
+        self.blocked = ""
+        self.writable.set()
+        _log.info("the broker takes publishes again")
+
+
+def describe(reason: BaseException) -> str:
+    """`reason` in one line; pika's own nest the cause in their arguments."""
+    if isinstance(reason, (ChannelClosed, Disconnected)):
+        return str(reason)
+    for part in reason.args:
+        causes = [*getattr(part, "exceptions", ()), part]
+        for cause in causes:
+            if isinstance(cause, BaseException):
+                return describe(cause)
+    return str(reason) or repr(reason)

@@ -1,0 +1,448 @@
+"""The database of one service in one SQLite file.
+
+One connection writes, in a thread of its own and one transaction at a time; a second one reads in the event loop's
+thread, where a point read costs a fifth of a trip through a thread. A read that takes longer than a few milliseconds is
+broken off and starts again in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import re
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from piccolo.engine import Engine
+from piccolo.engine.sqlite import SQLiteEngine, SQLiteTransaction, TransactionType
+from piccolo.querystring import QueryString
+
+from orion_core.adapters._database import Callbacks, finish, outermost
+from orion_core.ports.check import Check
+from orion_core.ports.database import OPEN_TRANSACTION, DatabaseUnavailable, Dialect, Transaction
+from orion_core.ports.database_errors import UniqueViolation
+
+Synchronous = Literal["FULL", "NORMAL", "EXTRA"]
+Rows = list[dict[str, Any]]
+
+_DIALECT = Dialect(
+    name="sqlite",
+    now_ms="CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
+    skip_locked="",
+)
+_INLINE_SECONDS = 0.01
+_INLINE_STEPS = 1000
+_MINIMUM = (3, 35, 0)  # RETURNING
+_AWAY = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_READONLY,
+}
+_UNIQUE = {
+    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+    sqlite3.SQLITE_CONSTRAINT_ROWID,
+    sqlite3.SQLITE_CONSTRAINT_UNIQUE,
+}
+_PLACEHOLDER = re.compile(r"('(?:[^']|'')*')|\$(\d+)")
+_READS = re.compile(r"\s*(SELECT|EXPLAIN|VALUES)\b", re.IGNORECASE)
+_WITH = re.compile(r"\s*WITH\b", re.IGNORECASE)
+_WRITES = re.compile(r"\b(INSERT|UPDATE|DELETE|REPLACE)\b", re.IGNORECASE)
+
+
+class SqliteDatabase:
+    """A `Database` in one file, with WAL and IMMEDIATE transactions. Use `open`.
+
+    Other processes may use the same file: a write waits up to `busy_timeout` seconds for theirs to end.
+    """
+
+    def __init__(self, engine: SqliteEngine) -> None:
+        self._engine = engine
+
+    @classmethod
+    async def open(
+        cls, path: str | os.PathLike[str], *, synchronous: Synchronous = "FULL", busy_timeout: float = 5.0
+    ) -> Self:
+        """Open the file at `path`, made with mode 0600 if it is new, and its folder.
+
+        `path` is a path or a URL ``sqlite:///relative/file.db``, ``sqlite:////absolute/file.db``, with ``synchronous``
+        as an optional query. Raises ValueError for another URL or a database in memory, `DatabaseUnavailable` when the
+        file cannot be opened or is no database.
+        """
+        file, options = _parse(path)
+        if mode := options.pop("synchronous", ""):
+            synchronous = _synchronous(mode)
+        if options:
+            raise ValueError(f"the database URL has an unknown parameter {sorted(options)[0]!r}: use synchronous only")
+        if sqlite3.sqlite_version_info < _MINIMUM:
+            raise DatabaseUnavailable(f"SQLite {sqlite3.sqlite_version} is too old: install 3.35 or later")
+        try:
+            engine = await asyncio.to_thread(SqliteEngine, file, synchronous, busy_timeout)
+        except (OSError, sqlite3.Error) as error:
+            raise DatabaseUnavailable(f"the database {file} cannot be opened: {error}") from error
+        return cls(engine)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._engine.file
+
+    @property
+    def dialect(self) -> Dialect:
+        """What is particular to SQLite."""
+        return _DIALECT
+
+    @property
+    def engine(self) -> Engine[Any]:
+        """The Piccolo engine to which the service's tables are bound."""
+        return self._engine
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Open an IMMEDIATE transaction; see `Database.transaction`."""
+        return outermost(self._engine.transaction)
+
+    async def fetch(self, sql: str, *args: Any) -> Rows:
+        """Run one statement with arguments ``$1`` ...; see `Database.fetch`."""
+        return await self._engine.execute(_numbered(sql), args)
+
+    @asynccontextmanager
+    async def migrating(self) -> AsyncIterator[None]:
+        """Nothing to prepare: each migration checks again inside its own IMMEDIATE transaction."""
+        yield
+
+    async def check(self) -> Check:
+        """``pass``, or ``fail`` when the file is gone or cannot be read."""
+        try:
+            await self._engine.execute("SELECT 1", ())
+        except (DatabaseUnavailable, sqlite3.Error) as error:
+            return Check("fail", str(error))
+        return Check("pass") if self.path.exists() else Check("fail", "the file of the database is gone")
+
+    async def aclose(self) -> None:
+        """Roll back what is open and close every connection."""
+        await self._engine.aclose()
+
+
+class SqliteEngine(SQLiteEngine):
+    """Piccolo's engine on kept connections: its own opens a connection and a thread for each statement."""
+
+    def __init__(self, file: Path, synchronous: Synchronous, busy_timeout: float) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # The mode is given at creation, so that the file is never readable by others; WAL files inherit it.
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+        super().__init__(path=str(file), timeout=busy_timeout)
+        self.file = file
+        self.lock = asyncio.Lock()
+        connect = functools.partial(self._connect, synchronous, busy_timeout)
+        self.writer = _Worker(connect())
+        self._slow_reader = _Worker(connect(query_only=True))
+        # A reader that met a lock would block the event loop; the thread waits instead.
+        self._reader: sqlite3.Connection | None = connect(query_only=True, wait=0.0)
+        self._reader.set_progress_handler(self._too_slow, _INLINE_STEPS)
+        self._inline_until = 0.0
+
+    async def check_version(self) -> None:
+        """Checked in `SqliteDatabase.open`."""
+
+    def transaction(
+        self, transaction_type: TransactionType = TransactionType.immediate, allow_nested: bool = True
+    ) -> SqliteTransaction:
+        """An IMMEDIATE transaction whatever `transaction_type` says; nested ones join the outer, as in Piccolo."""
+        return SqliteTransaction(self, allow_nested)
+
+    async def run_querystring(self, querystring: QueryString, in_pool: bool = False) -> Rows:
+        """Run a query of Piccolo."""
+        sql, args = querystring.compile_string(engine_type=self.engine_type)
+        return await self.execute(sql, args)
+
+    async def run_ddl(self, ddl: str, in_pool: bool = False) -> Rows:
+        """Run a statement that changes the schema."""
+        return await self.execute(ddl, ())
+
+    async def execute(self, sql: str, args: Sequence[Any]) -> Rows:
+        """Run one statement in the transaction of this task, else by itself."""
+        transaction = self.current_transaction.get()
+        if transaction:
+            return await transaction.connection.execute(sql, args)
+        if _is_read(sql):
+            return await self._read(sql, args)
+        async with self.lock:
+            return await _translated(self.writer.run(_execute, sql, args))
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+            await finish(asyncio.gather(self.writer.aclose(), self._slow_reader.aclose()))
+
+    async def _read(self, sql: str, args: Sequence[Any]) -> Rows:
+        if self._reader is None:
+            raise DatabaseUnavailable("the database is closed")
+        self._inline_until = time.monotonic() + _INLINE_SECONDS
+        try:
+            return _execute(self._reader, sql, args)
+        except sqlite3.Error as error:
+            if _code(error) not in (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY):
+                raise _translate(error) from error
+        return await _translated(self._slow_reader.run(_execute, sql, args))
+
+    def _too_slow(self) -> bool:
+        return time.monotonic() > self._inline_until
+
+    def _connect(
+        self, synchronous: Synchronous, busy_timeout: float, *, query_only: bool = False, wait: float | None = None
+    ) -> sqlite3.Connection:
+        connection = sqlite3.connect(**{**self.connection_kwargs, "check_same_thread": False})
+        try:
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
+            _use_wal(connection, time.monotonic() + busy_timeout)
+            if query_only:
+                connection.execute("PRAGMA query_only = ON")
+            if wait is not None:
+                connection.execute(f"PRAGMA busy_timeout = {int(wait * 1000)}")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+class SqliteTransaction(SQLiteTransaction):
+    """The one writing transaction of the file, for as long as it is open."""
+
+    engine: SqliteEngine
+
+    def __init__(self, engine: SqliteEngine, allow_nested: bool) -> None:
+        super().__init__(engine, TransactionType.immediate, allow_nested)
+        self.open = False
+        self._callbacks = Callbacks()
+        self._outer: Transaction | None = None
+
+    def __bool__(self) -> bool:
+        # Piccolo asks `if current_transaction`: a task that outlives the transaction it inherited must not find it.
+        return self.open
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once, right after a successful commit."""
+        self._callbacks.add(callback)
+
+    async def __aenter__(self) -> SqliteTransaction:
+        if self._parent is not None:
+            parent: SqliteTransaction = self._parent
+            return parent
+        await self.engine.lock.acquire()
+        try:
+            await _translated(self.engine.writer.run(_begin))
+        except BaseException:
+            self._abandon()
+            raise
+        self.connection = _Statements(self.engine.writer)
+        self.open = True
+        self.context = self.engine.current_transaction.set(self)
+        self._outer = OPEN_TRANSACTION.get()
+        OPEN_TRANSACTION.set(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if self._parent is not None:
+            return False
+        self.open = False
+        # Set, not reset: an async generator may be finished in another context than it began in.
+        self.engine.current_transaction.set(None)
+        OPEN_TRANSACTION.set(self._outer)
+        if error is not None or self._rolled_back:
+            await finish(self._abandon())
+        elif self._committed:
+            self.engine.lock.release()
+        else:
+            await self._commit()
+        return False
+
+    def _abandon(self) -> asyncio.Future[None]:
+        # The worker runs what it is given in order: whoever gets the lock next begins after this roll back.
+        rolled_back = self.engine.writer.run(_rollback)
+        self.engine.lock.release()
+        return rolled_back
+
+    async def _commit(self) -> None:
+        if self.connection.failed:
+            await finish(self._abandon())
+            raise RuntimeError("a statement failed in this transaction, so it cannot commit: let its error leave it")
+        committed = self.engine.writer.run(_commit)
+        self.engine.lock.release()
+        try:
+            await _translated(finish(committed))
+        finally:
+            if not committed.cancelled() and committed.exception() is None:
+                self._callbacks.run()
+
+
+class _Statements:
+    """The writer's connection within a transaction. After a failed statement only a roll back is accepted.
+
+    SQLite would go on, PostgreSQL does not: what works on one must work on the other.
+    """
+
+    def __init__(self, writer: _Worker) -> None:
+        self._writer = writer
+        self.failed = False
+
+    async def execute(self, sql: str, args: Sequence[Any] = ()) -> Rows:
+        if sql.startswith("ROLLBACK"):
+            self.failed = False
+        if self.failed:
+            raise RuntimeError("a statement failed in this transaction, so it takes no more: let its error leave it")
+        try:
+            return await _translated(self._writer.run(_execute_within, sql, args))
+        except BaseException:
+            self.failed = True
+            raise
+
+
+class _Worker:
+    """One connection and the one thread that uses it, in the order of the calls."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection: sqlite3.Connection | None = connection
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="orion-sqlite")
+
+    def run(self, work: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+        """Call `work` with the connection and `args` in the thread."""
+        if self._connection is None:
+            raise DatabaseUnavailable("the database is closed")
+        return asyncio.get_running_loop().run_in_executor(self._thread, work, self._connection, *args)
+
+    async def aclose(self) -> None:
+        if self._connection is not None:
+            closed = self.run(sqlite3.Connection.close)
+            self._connection = None
+            await closed
+            self._thread.shutdown()
+
+
+def _execute(connection: sqlite3.Connection, sql: str, args: Sequence[Any]) -> Rows:
+    cursor = connection.execute(sql, args)
+    if cursor.description is None:
+        return []
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def _execute_within(connection: sqlite3.Connection, sql: str, args: Sequence[Any]) -> Rows:
+    # SQLite itself rolls back on some errors (disk full); what follows would then commit statement by statement.
+    if not connection.in_transaction:
+        raise DatabaseUnavailable("the transaction was rolled back by the database")
+    return _execute(connection, sql, args)
+
+
+def _begin(connection: sqlite3.Connection) -> None:
+    _rollback(connection)
+    connection.execute("BEGIN IMMEDIATE")
+
+
+def _commit(connection: sqlite3.Connection) -> None:
+    try:
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        _rollback(connection)
+        raise
+
+
+def _rollback(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _use_wal(connection: sqlite3.Connection, until: float) -> None:
+    # Changing the journal takes an exclusive lock for which SQLite does not wait when several processes ask at once.
+    while True:
+        try:
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+async def _translated(work: Coroutine[Any, Any, Any] | asyncio.Future[Any]) -> Any:
+    try:
+        return await work
+    except sqlite3.Error as error:
+        raise _translate(error) from error
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
+
+
+def _translate(error: sqlite3.Error) -> Exception:
+    if getattr(error, "sqlite_errorcode", 0) in _UNIQUE:
+        return _unique(str(error))
+    if _code(error) in _AWAY or isinstance(error, sqlite3.ProgrammingError) and "closed database" in str(error):
+        return DatabaseUnavailable(f"the database cannot be used now ({error})")
+    return error
+
+
+def _unique(message: str) -> UniqueViolation:
+    # "UNIQUE constraint failed: table.column, table.column" or "... index 'name'"
+    _, _, what = message.partition(": ")
+    if what.startswith("index "):
+        return UniqueViolation(constraint=what.removeprefix("index ").strip("'"))
+    pairs = [pair.partition(".") for pair in what.split(", ")]
+    return UniqueViolation(pairs[0][0], [column for _, _, column in pairs])
+
+
+def _parse(path: str | os.PathLike[str]) -> tuple[Path, dict[str, str]]:
+    text = os.fspath(path)
+    if "://" not in text:
+        file, options = text, {}
+    else:
+        parts = urlsplit(text)
+        if parts.scheme != "sqlite" or parts.netloc or not parts.path.startswith("/"):
+            raise ValueError(
+                f"not the URL of an SQLite file: {text!r}, write sqlite:///relative or sqlite:////absolute"
+            )
+        file, options = unquote(parts.path[1:]), dict(parse_qsl(parts.query))
+    if not file or file.startswith(":memory:"):
+        raise ValueError("a database in memory has no second connection: name a file, a temporary one in tests")
+    return Path(file), options
+
+
+def _synchronous(mode: str) -> Synchronous:
+    match mode.upper():
+        case "FULL":
+            return "FULL"
+        case "NORMAL":
+            return "NORMAL"
+        case "EXTRA":
+            return "EXTRA"
+    raise ValueError(f"synchronous in the database URL is {mode!r}: use full, normal or extra")
+
+
+@functools.lru_cache(maxsize=1024)
+def _numbered(sql: str) -> str:
+    return _PLACEHOLDER.sub(lambda match: match[1] or f"?{match[2]}", sql)
+
+
+@functools.lru_cache(maxsize=1024)
+def _is_read(sql: str) -> bool:
+    return bool(_READS.match(sql) or _WITH.match(sql) and not _WRITES.search(sql))

@@ -1,0 +1,75 @@
+"""Background tasks that start clean and are always awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+log = logging.getLogger("orion.background")
+
+
+def spawn(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+    """Run `work` as a task in an empty context: it inherits no actor and, above all, no open transaction."""
+    return asyncio.get_running_loop().create_task(work, name=name, context=contextvars.Context())
+
+
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel `tasks` and wait until they are gone."""
+    for task in tasks:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            log.error("a background task ended with an error", exc_info=outcome)
+
+
+class Looper:
+    """Calls `step` over and over: at once while it finds work, else when woken or after `interval` seconds.
+
+    An exception is logged and followed by a pause, so that one bad row or a database that is away never ends the loop.
+    """
+
+    def __init__(self, name: str, step: Callable[[], Awaitable[bool]], interval: float) -> None:
+        self.name = name
+        self._step = step
+        self._interval = interval
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._troubled = False
+
+    def start(self) -> None:
+        """Begin."""
+        self._task = spawn(self._run(), self.name)
+
+    def wake(self) -> None:
+        """There may be work."""
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """End it, in the middle of a step if need be: steps leave nothing half done."""
+        if self._task is not None:
+            await end(self._task)
+            self._task = None
+
+    async def _run(self) -> None:
+        pause = self._interval
+        while True:
+            self._wake.clear()
+            try:
+                busy = await self._step()
+                if self._troubled:
+                    log.info("%s works again", self.name)
+                self._troubled, pause = False, self._interval
+            except Exception as error:  # noqa: BLE001 - see the class: the loop outlives whatever happens in a step
+                busy = False
+                # An outage is one line when it begins, not one per attempt.
+                if not self._troubled:
+                    log.warning("%s failed: %s", self.name, error, exc_info=not hasattr(error, "retry_after"))
+                self._troubled, pause = True, min(pause * 2, 5.0)
+            if not busy:
+                try:
+                    await asyncio.wait_for(self._wake.wait(), pause)
+                except TimeoutError:
+                    pass

@@ -1,0 +1,312 @@
+"""All ways to reach a service, on one page.
+
+========  =========================================================================================
+local     the service is in this process: its method is called
+wire      the same, but arguments, result and errors pass through the codec, and what is repeatable is called twice (tests)
+remote    the service is in another process: ``POST /_call/{service}/{operation}`` with a JSON object of arguments
+nowhere   nobody serves it: every call raises `Unavailable`
+========  =========================================================================================
+
+A caller cannot tell them apart. The context travels as a JWT signed with `ORION_CALL_KEY` in the header Orion-Context; it
+lives 60 seconds and is made for one service.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+import httpx
+import jwt
+
+from orion_core import codec
+from orion_core.context import Actor, Context, child_traceparent, current, use
+from orion_core.contract import Call, Contract, Operation, as_declared, contract_of, operations
+from orion_core.errors import (
+    DeadlineExceeded,
+    Error,
+    Internal,
+    Invalid,
+    Malformed,
+    NotFound,
+    StartRefused,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+    problem,
+    revive,
+)
+
+log = logging.getLogger("orion.calls")
+
+MAX_PAYLOAD = 8 * 1024 * 1024
+LIFETIME = 60
+TIMEOUT = 30.0
+HEADER = "orion-context"
+PREFIX = "/_call/"
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+async def perform(service: Contract, operation: Operation, args: dict[str, Any]) -> Any:
+    """Run `operation` of `service`; what it raises becomes an error that its callers know."""
+    try:
+        deadline = current().deadline
+        if deadline is None:
+            return await getattr(service, operation.name)(**args)
+        async with asyncio.timeout_at(deadline):
+            return await getattr(service, operation.name)(**args)
+    except Error as error:
+        seen = as_declared(error, operation)
+        if seen is error:
+            raise
+        raise seen from error
+    except TimeoutError as error:
+        raise DeadlineExceeded(f"{operation.contract}.{operation.name} took too long") from error
+    except Exception as error:
+        log.exception("%s.%s failed", operation.contract, operation.name)
+        raise Internal("something went wrong on our side") from error
+
+
+def local(service: Contract) -> Call:
+    """Reach a service of this process."""
+
+    async def call(operation: Operation, args: dict[str, Any]) -> Any:
+        return await perform(service, operation, args)
+
+    return call
+
+
+def wire(service: Contract) -> Call:
+    """Reach a service of this process as if it were far away; `@repeatable` operations are called twice."""
+
+    async def call(operation: Operation, args: dict[str, Any]) -> Any:
+        payload = encode_args(operation, args)
+        try:
+            for _ in range(1 + operation.repeatable):
+                result = await perform(service, operation, decode_args(operation, payload))
+        except Error as error:
+            document = json.loads(json.dumps(problem(error)))
+            raise revive(document, operation.declared) from None
+        return codec.loads(codec.dumps(result, operation.result), operation.result)
+
+    return call
+
+
+def nowhere(name: str, why: str) -> Call:
+    """Nobody serves the contract `name`."""
+
+    async def call(operation: Operation, args: dict[str, Any]) -> Any:
+        raise Unavailable(f"{operation.contract}.{operation.name}: {name} is {why}", retry_after=5)
+
+    return call
+
+
+def encode_args(operation: Operation, args: Mapping[str, Any]) -> str:
+    """The arguments as a JSON object; raises `TooLarge`."""
+    plain = {name: codec.to_plain(argument, operation.parameters[name]) for name, argument in args.items()}
+    payload = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+    if len(payload) > MAX_PAYLOAD:
+        raise TooLarge(f"the arguments of {operation.contract}.{operation.name} take more than {MAX_PAYLOAD} bytes")
+    return payload
+
+
+def decode_args(operation: Operation, payload: str | bytes) -> dict[str, Any]:
+    """The arguments from a JSON object; raises `Malformed` and `Invalid`."""
+    try:
+        plain = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"not JSON: {error}") from error
+    if not isinstance(plain, dict):
+        raise Invalid("the arguments must be a JSON object")
+    given = {}
+    for name, kind in operation.parameters.items():
+        if name in plain:
+            given[name] = codec.from_plain(plain[name], kind)
+    return operation.bind((), given) if len(given) == len(operation.parameters) else _bind(operation, given)
+
+
+def _bind(operation: Operation, given: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return operation.bind((), given)
+    except TypeError as error:
+        raise Invalid(f"{operation.contract}.{operation.name}: {error}") from error
+
+
+@attrs.frozen
+class CallKeys:
+    """The secrets that sign calls between hosts, by id; the first one signs."""
+
+    _keys: Mapping[str, bytes] = attrs.field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str) -> CallKeys:
+        """Read ``kid:secret,kid:secret``; raises `StartRefused` for secrets below 256 bits."""
+        keys = {}
+        for part in filter(None, (each.strip() for each in text.split(","))):
+            kid, colon, secret = part.partition(":")
+            if not colon or not kid or len(secret) < 32:
+                raise StartRefused(
+                    ["ORION_CALL_KEY must be kid:secret with a secret of at least 32 characters (several comma separated)"]
+                )
+            keys[kid] = secret.encode()
+        return cls(keys)
+
+    def __bool__(self) -> bool:
+        return bool(self._keys)
+
+    def sign(self, context: Context, service: str) -> str:
+        """The context as a JWT for `service`."""
+        now = int(time.time())
+        kid, secret = next(iter(self._keys.items()))
+        remaining = None if context.deadline is None else context.deadline - asyncio.get_running_loop().time()
+        claims = {
+            "aud": service,
+            "iat": now,
+            "exp": now + LIFETIME,
+            "actor": attrs.asdict(context.actor),
+            "correlation_id": context.correlation_id,
+            "causation_id": context.causation_id,
+            "traceparent": child_traceparent(context.traceparent),
+            "tracestate": context.tracestate,
+            "timeout": remaining,
+            "client_ip": context.client_ip,
+            "user_agent": context.user_agent,
+        }
+        return jwt.encode(claims, secret, algorithm="HS256", headers={"kid": kid})
+
+    def read(self, token: str, service: str) -> Context:
+        """The context in a JWT made for `service`; raises `Unauthenticated`."""
+        try:
+            secret = self._keys[jwt.get_unverified_header(token)["kid"]]
+            claims = jwt.decode(
+                token,
+                secret,
+                algorithms=["HS256"],
+                audience=service,
+                leeway=30,
+                options={"require": ["exp", "iat", "aud"]},
+            )
+        except (jwt.PyJWTError, KeyError) as error:
+            raise Unauthenticated("Orion-Context is missing, expired or signed with an unknown key") from error
+        actor = claims["actor"]
+        timeout = claims["timeout"]
+        return Context(
+            actor=Actor(**{**actor, "roles": tuple(actor["roles"]), "permissions": tuple(actor["permissions"])}),
+            correlation_id=claims["correlation_id"],
+            causation_id=claims["causation_id"],
+            traceparent=claims["traceparent"],
+            tracestate=claims["tracestate"],
+            deadline=None if timeout is None else asyncio.get_running_loop().time() + max(0.0, timeout),
+            client_ip=claims["client_ip"],
+            user_agent=claims["user_agent"],
+        )
+
+
+def remote(name: str, urls: Sequence[str], client: httpx.AsyncClient, keys: CallKeys) -> Call:
+    """Reach the service `name` at one of `urls`, in turn; a repeatable call that got no answer is made once more."""
+    turns = itertools.cycle(urls)
+
+    async def once(operation: Operation, payload: bytes) -> Any:
+        context = current()
+        left = TIMEOUT
+        if context.deadline is not None:
+            left = min(left, context.deadline - asyncio.get_running_loop().time())
+        headers = {"content-type": "application/json", HEADER: keys.sign(context, name)}
+        try:
+            async with asyncio.timeout(left):
+                answer = await client.post(f"{next(turns)}{PREFIX}{name}/{operation.name}", content=payload, headers=headers)
+        except TimeoutError as error:
+            raise DeadlineExceeded(f"{name} gave no answer to {operation.name} in time") from error
+        except httpx.HTTPError as error:
+            raise _NoAnswer(f"{name} cannot be reached") from error
+        return _result(operation, answer)
+
+    async def call(operation: Operation, args: dict[str, Any]) -> Any:
+        payload = encode_args(operation, args).encode()
+        try:
+            return await once(operation, payload)
+        except _NoAnswer:
+            if not operation.repeatable and len(urls) == 1:
+                raise Unavailable(f"{name} cannot be reached") from None
+        try:
+            return await once(operation, payload)
+        except _NoAnswer:
+            raise Unavailable(f"{name} cannot be reached") from None
+
+    return call
+
+
+class _NoAnswer(Exception):
+    pass
+
+
+def _result(operation: Operation, answer: httpx.Response) -> Any:
+    try:
+        document = answer.json()
+    except ValueError:
+        raise Unavailable(f"{operation.contract} answered {operation.name} with {answer.status_code} and no JSON") from None
+    if answer.status_code == 200:
+        return codec.from_plain(document["result"], operation.result)
+    raise revive(document, operation.declared)
+
+
+class CallRouter:
+    """The ASGI application behind ``/_call``: the services of this process for callers in others."""
+
+    def __init__(self, services: Mapping[str, Contract], keys: CallKeys) -> None:
+        self._keys = keys
+        self._found = {
+            (name, operation.name): (service, operation)
+            for name, service in services.items()
+            for operation in operations(contract_of(type(service))).values()
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            status, document = 200, await self._answer(scope, receive)
+        except Error as error:
+            status, document = error.status, json.dumps(problem(error))
+        body = document.encode()
+        kind = b"application/json" if status == 200 else b"application/problem+json"
+        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> str:
+        parts = scope["path"][len(PREFIX) :].split("/")
+        found = self._found.get((parts[0], parts[1])) if len(parts) == 2 else None
+        token = next((text.decode("latin-1") for name, text in scope["headers"] if name == HEADER.encode()), "")
+        # The key is checked first: a stranger does not learn what is served here.
+        context = self._keys.read(token, parts[0])
+        if found is None or scope["method"] != "POST":
+            raise NotFound(f"no operation {'.'.join(parts)} here")
+        service, operation = found
+        payload = await _body(receive)
+        with use(context):
+            result = await perform(service, operation, decode_args(operation, payload))
+        return f'{{"result":{codec.dumps(result, operation.result)}}}'
+
+
+async def _body(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Malformed("the caller left before its arguments arrived")
+        part = message.get("body", b"")
+        size += len(part)
+        if size > MAX_PAYLOAD:
+            raise TooLarge(f"arguments take more than {MAX_PAYLOAD} bytes")
+        parts.append(part)
+        if not message.get("more_body"):
+            return b"".join(parts)
