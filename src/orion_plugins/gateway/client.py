@@ -43,7 +43,11 @@ class ClientGone(Exception):
     """The client left before its answer was whole; the call to the upstream was given up."""
 
 
-class BodyMismatch(Exception):
+class Unsendable(Exception):
+    """What was given does not make one well-formed request; the fault is on the client's side."""
+
+
+class BodyMismatch(Unsendable):
     """The request body ended before, or went on after, the length that its head announced."""
 
 
@@ -96,6 +100,6 @@ class Transport(Protocol):
         framing. A streamed body has `length` bytes, or is chunked when that is None. `gone` returns when the client has
         left; it may be started late or not at all. `deadline` is in seconds of the event loop's clock.
 
-        Raises `UpstreamUnreachable`, `UpstreamBroken`, `UpstreamTimeout`, `ClientGone`, `BodyMismatch`, and whatever
-        the body raises.
+        Raises `UpstreamUnreachable`, `UpstreamBroken`, `UpstreamTimeout`, `ClientGone`, `Unsendable`, and whatever the
+        body raises.
         """

@@ -86,7 +86,7 @@ class Connection(asyncio.Protocol):
         return not self._left and self._exchange is None and not self._transport.is_closing()
 
     @property
-    def gone(self) -> bool:
+    def closed(self) -> bool:
         """Whether it will serve no more."""
         return self._left
 

@@ -10,7 +10,7 @@ from collections import deque
 from typing import Final
 from urllib.parse import urlsplit
 
-from orion_plugins.gateway.client import Body, Headers, UpstreamBroken, UpstreamUnreachable
+from orion_plugins.gateway.client import Body, Headers, Unsendable, UpstreamBroken, UpstreamUnreachable
 from orion_plugins.gateway.connection import Connection, Gone, Owner, Stale
 from orion_plugins.gateway.exchange import Exchange
 
@@ -77,10 +77,7 @@ class Pool(Owner):
         gone: Gone | None = None,
         deadline: float | None = None,
     ) -> Exchange:
-        """Send one request and return its answer as soon as the head is there; see `Transport.send`.
-
-        Raises ValueError for what cannot be written as one request.
-        """
+        """Send one request and return its answer as soon as the head is there; see `Transport.send`."""
         request = self._head(method, target, headers, body, length)
         stream = None
         if isinstance(body, bytes):
@@ -163,9 +160,9 @@ class Pool(Owner):
 
     def _head(self, method: str, target: bytes, headers: Headers, body: Body, length: int | None) -> bytes:
         if not target.startswith(b"/") and target != b"*":
-            raise ValueError("request target: it must begin with /")
+            raise Unsendable("request target: it must begin with /")
         if method == "CONNECT":
-            raise ValueError("request method: CONNECT cannot be forwarded")
+            raise Unsendable("request method: CONNECT cannot be forwarded")
         framing = b""
         if not isinstance(body, bytes):
             framing = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
@@ -177,7 +174,7 @@ class Pool(Owner):
         # One pass over the bytes instead of a check of each field: a line break inside any of them shows here.
         lines = 3 + len(headers) + bool(framing)
         if head.count(b"\n") != lines or head.count(b"\r") != lines or start.count(b" ") != 3 or b"\0" in head:
-            raise ValueError("request head: a method, target or header holds a line break, a space or NUL")
+            raise Unsendable("request head: a method, target or header holds a line break, a space or NUL")
         return head
 
     def _kept(self) -> Connection | None:
@@ -242,7 +239,7 @@ class Pool(Owner):
         finally:
             if connection is None:
                 self._give_place()
-        if connection.gone:
+        if connection.closed:
             self._give_place()
             raise UpstreamUnreachable("the connection was closed at once")
         self._open.add(connection)
