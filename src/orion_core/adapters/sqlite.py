@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 import os
 import re
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar, TypeVarTuple, Unpack
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from piccolo.engine import Engine
@@ -38,6 +39,8 @@ _DIALECT = Dialect(
     now_ms="CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
     skip_locked="",
 )
+_T = TypeVar("_T")
+_Args = TypeVarTuple("_Args")
 _INLINE_SECONDS = 0.01
 _INLINE_STEPS = 1000
 _MINIMUM = (3, 35, 0)  # RETURNING
@@ -86,7 +89,7 @@ class SqliteDatabase:
         if mode := options.pop("synchronous", ""):
             synchronous = _synchronous(mode)
         if options:
-            raise ValueError(f"the database URL has an unknown parameter {sorted(options)[0]!r}: use synchronous only")
+            raise ValueError(f"the database URL has an unknown parameter {min(options)!r}: use synchronous only")
         if sqlite3.sqlite_version_info < _MINIMUM:
             raise DatabaseUnavailable(f"SQLite {sqlite3.sqlite_version} is too old: install 3.35 or later")
         try:
@@ -148,11 +151,9 @@ class SqliteEngine(SQLiteEngine):
         self.lock = asyncio.Lock()
         connect = functools.partial(self._connect, synchronous, busy_timeout)
         self.writer = _Worker(connect())
+        # Waiting for a lock would block the event loop, so only the slow reader does.
+        self._reader = _Worker(connect(query_only=True, wait=0.0))
         self._slow_reader = _Worker(connect(query_only=True))
-        # A reader that met a lock would block the event loop; the thread waits instead.
-        self._reader: sqlite3.Connection | None = connect(query_only=True, wait=0.0)
-        self._reader.set_progress_handler(self._too_slow, _INLINE_STEPS)
-        self._inline_until = 0.0
 
     async def check_version(self) -> None:
         """Checked in `SqliteDatabase.open`."""
@@ -176,37 +177,23 @@ class SqliteEngine(SQLiteEngine):
         """Run one statement in the transaction of this task, else by itself."""
         transaction = self.current_transaction.get()
         if transaction:
-            return await transaction.connection.execute(sql, args)
+            statements: _Statements = transaction.connection
+            return await statements.execute(sql, args)
         if _is_read(sql):
-            return await self._read(sql, args)
+            rows = self._reader.attempt(sql, args)
+            return await _translated(self._slow_reader.run(_execute, sql, args)) if rows is None else rows
         async with self.lock:
             return await _translated(self.writer.run(_execute, sql, args))
 
     async def aclose(self) -> None:
         """Close every connection."""
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.close()
-            await finish(asyncio.gather(self.writer.aclose(), self._slow_reader.aclose()))
-
-    async def _read(self, sql: str, args: Sequence[Any]) -> Rows:
-        if self._reader is None:
-            raise DatabaseUnavailable("the database is closed")
-        self._inline_until = time.monotonic() + _INLINE_SECONDS
-        try:
-            return _execute(self._reader, sql, args)
-        except sqlite3.Error as error:
-            if _code(error) not in (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY):
-                raise _translate(error) from error
-        return await _translated(self._slow_reader.run(_execute, sql, args))
-
-    def _too_slow(self) -> bool:
-        return time.monotonic() > self._inline_until
+        for worker in (self.writer, self._reader, self._slow_reader):
+            await finish(worker.aclose())
 
     def _connect(
         self, synchronous: Synchronous, busy_timeout: float, *, query_only: bool = False, wait: float | None = None
     ) -> sqlite3.Connection:
-        connection = sqlite3.connect(**{**self.connection_kwargs, "check_same_thread": False})
+        connection: sqlite3.Connection = sqlite3.connect(**{**self.connection_kwargs, "check_same_thread": False})
         try:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute(f"PRAGMA synchronous = {synchronous}")
@@ -240,15 +227,15 @@ class SqliteTransaction(SQLiteTransaction):
         """Call `callback` once, right after a successful commit."""
         self._callbacks.add(callback)
 
-    async def __aenter__(self) -> SqliteTransaction:
+    async def __aenter__(self) -> SQLiteTransaction:
         if self._parent is not None:
-            parent: SqliteTransaction = self._parent
-            return parent
+            return self._parent
         await self.engine.lock.acquire()
         try:
             await _translated(self.engine.writer.run(_begin))
         except BaseException:
-            self._abandon()
+            with suppress(DatabaseUnavailable):
+                self._abandon()
             raise
         self.connection = _Statements(self.engine.writer)
         self.open = True
@@ -267,7 +254,8 @@ class SqliteTransaction(SQLiteTransaction):
         self.engine.current_transaction.set(None)
         OPEN_TRANSACTION.set(self._outer)
         if error is not None or self._rolled_back:
-            await finish(self._abandon())
+            with suppress(DatabaseUnavailable):
+                await finish(self._abandon())
         elif self._committed:
             self.engine.lock.release()
         else:
@@ -276,16 +264,19 @@ class SqliteTransaction(SQLiteTransaction):
 
     def _abandon(self) -> asyncio.Future[None]:
         # The worker runs what it is given in order: whoever gets the lock next begins after this roll back.
-        rolled_back = self.engine.writer.run(_rollback)
-        self.engine.lock.release()
-        return rolled_back
+        try:
+            return self.engine.writer.run(_give_up)
+        finally:
+            self.engine.lock.release()
 
     async def _commit(self) -> None:
         if self.connection.failed:
             await finish(self._abandon())
             raise RuntimeError("a statement failed in this transaction, so it cannot commit: let its error leave it")
-        committed = self.engine.writer.run(_commit)
-        self.engine.lock.release()
+        try:
+            committed = self.engine.writer.run(_commit)
+        finally:
+            self.engine.lock.release()
         try:
             await _translated(finish(committed))
         finally:
@@ -309,6 +300,9 @@ class _Statements:
         if self.failed:
             raise RuntimeError("a statement failed in this transaction, so it takes no more: let its error leave it")
         try:
+            # Only reads: SQLite rolls back the whole transaction when it has to break off a write.
+            if _is_read(sql) and (rows := self._writer.attempt(sql, args)) is not None:
+                return rows
             return await _translated(self._writer.run(_execute_within, sql, args))
         except BaseException:
             self.failed = True
@@ -321,12 +315,33 @@ class _Worker:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection: sqlite3.Connection | None = connection
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="orion-sqlite")
+        self._last: Future[Any] | None = None
+        self._inline_until = math.inf
+        connection.set_progress_handler(self._too_slow, _INLINE_STEPS)
 
-    def run(self, work: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
+    def run(self, work: Callable[[sqlite3.Connection, Unpack[_Args]], _T], *args: *_Args) -> asyncio.Future[_T]:
         """Call `work` with the connection and `args` in the thread."""
         if self._connection is None:
             raise DatabaseUnavailable("the database is closed")
-        return asyncio.get_running_loop().run_in_executor(self._thread, work, self._connection, *args)
+        last = self._thread.submit(work, self._connection, *args)
+        self._last = last
+        return asyncio.wrap_future(last)
+
+    def attempt(self, sql: str, args: Sequence[Any]) -> Rows | None:
+        """The rows of a read, if that takes milliseconds and nobody else uses the connection now; else None."""
+        if self._connection is None:
+            raise DatabaseUnavailable("the database is closed")
+        if self._last is not None and not self._last.done():
+            return None
+        self._inline_until = time.monotonic() + _INLINE_SECONDS
+        try:
+            return _execute(self._connection, sql, args)
+        except sqlite3.Error as error:
+            if _code(error) in (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY):
+                return None
+            raise _translate(error) from error
+        finally:
+            self._inline_until = math.inf
 
     async def aclose(self) -> None:
         if self._connection is not None:
@@ -334,6 +349,9 @@ class _Worker:
             self._connection = None
             await closed
             self._thread.shutdown()
+
+    def _too_slow(self) -> bool:
+        return time.monotonic() > self._inline_until
 
 
 def _execute(connection: sqlite3.Connection, sql: str, args: Sequence[Any]) -> Rows:
@@ -369,6 +387,11 @@ def _rollback(connection: sqlite3.Connection) -> None:
         connection.execute("ROLLBACK")
 
 
+def _give_up(connection: sqlite3.Connection) -> None:
+    with suppress(sqlite3.Error):  # `_begin` tries again, and reports it
+        _rollback(connection)
+
+
 def _use_wal(connection: sqlite3.Connection, until: float) -> None:
     # Changing the journal takes an exclusive lock for which SQLite does not wait when several processes ask at once.
     while True:
@@ -383,7 +406,7 @@ def _use_wal(connection: sqlite3.Connection, until: float) -> None:
             return
 
 
-async def _translated(work: Coroutine[Any, Any, Any] | asyncio.Future[Any]) -> Any:
+async def _translated(work: Awaitable[_T]) -> _T:
     try:
         return await work
     except sqlite3.Error as error:
@@ -397,7 +420,7 @@ def _code(error: sqlite3.Error) -> int:
 def _translate(error: sqlite3.Error) -> Exception:
     if getattr(error, "sqlite_errorcode", 0) in _UNIQUE:
         return _unique(str(error))
-    if _code(error) in _AWAY or isinstance(error, sqlite3.ProgrammingError) and "closed database" in str(error):
+    if _code(error) in _AWAY:
         return DatabaseUnavailable(f"the database cannot be used now ({error})")
     return error
 
@@ -445,4 +468,4 @@ def _numbered(sql: str) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def _is_read(sql: str) -> bool:
-    return bool(_READS.match(sql) or _WITH.match(sql) and not _WRITES.search(sql))
+    return bool(_READS.match(sql) or (_WITH.match(sql) and not _WRITES.search(sql)))
