@@ -13,8 +13,14 @@ import attrs
 from orion_core.contracts.users import Profile, ProfileChange
 from orion_core.errors import FieldError, Invalid, Malformed
 
-_CHANGEABLE = tuple(field.name for field in attrs.fields(ProfileChange))
-_READ_ONLY = {"id", *(field.name for field in attrs.fields(Profile))}.difference(_CHANGEABLE)
+
+def fields(kind: Any) -> dict[str, attrs.Attribute[Any]]:
+    """The fields of a value by name."""
+    return attrs.fields_dict(kind)
+
+
+_CHANGEABLE = fields(ProfileChange)
+_READ_ONLY = {"id", *fields(Profile)}.difference(_CHANGEABLE)
 
 
 def read_patch(body: bytes) -> ProfileChange:
@@ -27,8 +33,8 @@ def read_patch(body: bytes) -> ProfileChange:
     except (ValueError, RecursionError) as error:
         raise Malformed(f"the body is not JSON: {error}") from error
     if not isinstance(patch, dict):
-        problem = FieldError("", "type", "must be a JSON object with the fields to change")
-        raise Invalid(f"the body {problem.detail}", errors=[problem])
+        detail = "must be a JSON object with the fields to change"
+        raise Invalid(f"the body {detail}", errors=[FieldError("", "type", detail)])
     change: dict[str, Any] = {}
     problems: list[FieldError] = []
     for field, given in patch.items():

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
-import attrs
 from litestar import Controller, Request, Response, get, patch
 from litestar.di import NamedDependency
 from litestar.openapi.spec import OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
-from litestar.params import FromHeader, FromPath
+from litestar.params import FromPath, HeaderParameter
 
 from orion_core.contracts.users import Profile, ProfileChange, Users
 from orion_core.errors import PreconditionFailed, UnsupportedMedia
 from orion_core.validators import schema_of
 from orion_core.web import signed_in
 from orion_plugins.users.etags import etag, matches
-from orion_plugins.users.patches import read_patch
+from orion_plugins.users.patches import fields, read_patch
 
 _MEDIA_TYPES = ("application/json", "application/merge-patch+json")
+IfMatch = Annotated[
+    str | None,
+    HeaderParameter(name="If-Match", description="the ETag of the profile that was read; absent: change it anyway"),
+]
 
 
 @dataclass
@@ -31,8 +34,8 @@ class PatchOperation(Operation):
             type=OpenAPIType.OBJECT,
             description="JSON Merge Patch (RFC 7396): null clears a field, an absent one stays as it is.",
             properties={
-                field.name: Schema(type=[OpenAPIType.STRING, OpenAPIType.NULL], **_keywords(schema_of(field)))
-                for field in attrs.fields(ProfileChange)
+                name: Schema(type=[OpenAPIType.STRING, OpenAPIType.NULL], **_keywords(schema_of(field)))
+                for name, field in fields(ProfileChange).items()
             },
             additional_properties=False,
             examples=[{"name": "Ada Lovelace", "bio": None}],
@@ -71,7 +74,7 @@ class UserRoutes(Controller):
         self,
         request: Request[Any, Any, Any],
         users: NamedDependency[Users],
-        if_match: FromHeader[str | None] = None,
+        if_match: IfMatch = None,
     ) -> Response[Profile]:
         """A JSON Merge Patch (RFC 7396) of name, first_name, last_name, bio, locale and time_zone.
 

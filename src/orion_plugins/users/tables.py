@@ -5,8 +5,6 @@ from __future__ import annotations
 from piccolo.columns import UUID, Integer, Text, Timestamptz
 from piccolo.table import Table
 
-from orion_core.ids import new_id
-
 
 class UserProfile(Table, tablename="user_profiles"):
     """One person.
@@ -15,7 +13,7 @@ class UserProfile(Table, tablename="user_profiles"):
     with. `version` counts the changes of the profile. `avatar_url` stays empty as long as there is no avatar.
     """
 
-    id = UUID(primary_key=True, default=new_id)
+    id = UUID(primary_key=True, default=None)
     user_id = UUID(unique=True, default=None)
     email = Text()
     name = Text()

@@ -1,0 +1,213 @@
+"""Notices to people."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from email.message import EmailMessage
+from typing import Any
+from uuid import UUID
+
+import attrs
+from piccolo.columns.combination import And
+from piccolo.custom_types import Combinable
+
+from orion_core.context import current
+from orion_core.contracts.auth import UserRegistered
+from orion_core.contracts.notifications import Notice, NoticePage, Notifications, NotificationSent
+from orion_core.events import Events, on
+from orion_core.ids import new_id
+from orion_core.jobs import Jobs, job
+from orion_core.ports.clock import Clock
+from orion_core.ports.database import Database
+from orion_core.ports.mail import Mail, MailRefused, MailUnavailable
+from orion_core.value import invalid
+from orion_plugins.notifications.cursors import from_cursor, to_cursor
+from orion_plugins.notifications.mails import build, message_id
+from orion_plugins.notifications.rendering import render
+from orion_plugins.notifications.settings import NotificationsSettings
+from orion_plugins.notifications.tables import Notification, NotificationDelivery, NotificationHistory
+
+RETRIES = 8
+_BATCH = 1000
+_OVER = ("sent", "failed")
+
+
+@attrs.frozen
+class NotificationsService(Notifications):
+    """Keeps `Notifications`: listeners write rows, jobs send."""
+
+    db: Database
+    events: Events
+    jobs: Jobs
+    clock: Clock
+    mail: Mail
+    settings: NotificationsSettings
+
+    async def mine(self, cursor: str, limit: int) -> NoticePage:
+        user_id = current().actor.user_id
+        if not 1 <= limit <= 200:
+            raise invalid("limit", "out_of_range", "must be from 1 to 200")
+        wanted: Combinable = Notification.user_id == user_id
+        if cursor:
+            wanted = And(wanted, Notification.id < from_cursor(cursor))
+        # Ids are UUIDv7: their order is that of time. One row more tells whether there is another page.
+        rows = await Notification.objects().where(wanted).order_by(Notification.id, ascending=False).limit(limit + 1)
+        more = len(rows) > limit
+        return NoticePage(
+            items=tuple(_notice(row) for row in rows[:limit]),
+            next_cursor=to_cursor(rows[limit - 1].id) if more else None,
+        )
+
+    @on(UserRegistered)
+    async def welcome(self, event: UserRegistered) -> None:
+        """One notice and one mail, whatever number of times the news arrives (N1)."""
+        now, context = self.clock.now(), current()
+        greeting = f"Hello {event.name}" if event.name else "Hello"
+        notice = Notification(
+            id=new_id(),
+            event_id=context.causation_id,
+            user_id=event.user_id,
+            type="user.welcome",
+            status="sent",
+            title=f"Welcome to {self.settings.product}",
+            body=f"{greeting}, your account is ready.",
+            correlation_id=context.correlation_id,
+            created_at=now,
+            sent_at=now,
+        )
+        if not await _new(notice, Notification.user_id, Notification.event_id, Notification.type):
+            return
+        delivery = NotificationDelivery(
+            id=new_id(),
+            event_id=notice.event_id,
+            notification_id=notice.id,
+            user_id=event.user_id,
+            type=notice.type,
+            channel="email",
+            address=event.email,
+            template="welcome",
+            template_version=1,
+            variables=json.dumps({"greeting": greeting, "email": event.email}, ensure_ascii=False),
+            status="queued",
+            correlation_id=context.correlation_id,
+            created_at=now,
+        )
+        await NotificationDelivery.insert(delivery)
+        await _record(delivery, "queued", now)
+        await self.jobs.enqueue(self.send_mail, delivery.id, priority="high")
+
+    @job(retries=RETRIES)
+    async def send_mail(self, delivery_id: UUID) -> None:
+        """Send one delivery, unless that has been done or refused for good (N4).
+
+        While the provider is away it raises `MailUnavailable` and so is tried again, `RETRIES` times.
+        """
+        delivery = await self._begin(delivery_id)
+        if delivery is None:
+            return
+        try:
+            await self.mail.send(self._message(delivery))
+        except MailUnavailable as error:
+            await self._end(delivery, "deferred" if delivery.attempts <= RETRIES else "dead", error)
+            raise
+        except (MailRefused, ValueError) as error:
+            # ValueError: a template that cannot be filled in, or an address that is none. Neither gets better.
+            await self._end(delivery, "failed", error)
+        else:
+            await self._end(delivery, "sent")
+
+    @job(every=timedelta(hours=1))
+    async def purge(self) -> None:
+        """Remove what is older than the retention, in batches, so that nobody waits for it."""
+        before = self.clock.now() - timedelta(days=self.settings.retention_days)
+        for table, key, time in (
+            (NotificationHistory, NotificationHistory.id, NotificationHistory.at),
+            (NotificationDelivery, NotificationDelivery.id, NotificationDelivery.created_at),
+            (Notification, Notification.id, Notification.created_at),
+        ):
+            removed = _BATCH
+            while removed == _BATCH:
+                async with self.db.transaction():
+                    old = await table.select(key).where(time < before).limit(_BATCH)
+                    removed = len(old)
+                    if old:
+                        await table.delete().where(key.is_in([row["id"] for row in old]))
+
+    async def _begin(self, delivery_id: UUID) -> NotificationDelivery | None:
+        async with self.db.transaction():
+            delivery = await NotificationDelivery.objects().where(NotificationDelivery.id == delivery_id).first()
+            if delivery is None or delivery.status in _OVER:
+                return None
+            delivery.attempts += 1
+            delivery.message_id = message_id(delivery.id, self.settings.sender)
+            await self._change(delivery, "sending", attempts=delivery.attempts, message_id=delivery.message_id)
+        return delivery
+
+    async def _end(self, delivery: NotificationDelivery, status: str, error: Exception | None = None) -> None:
+        detail = "" if error is None else str(error)[:500]
+        async with self.db.transaction():
+            if status != "sent":
+                await self._change(delivery, status, detail=detail, last_error=detail)
+            elif await self._change(delivery, status, sent_at=self.clock.now(), last_error=""):
+                await self.events.publish(
+                    NotificationSent(
+                        notification_id=delivery.notification_id,
+                        user_id=delivery.user_id,
+                        type=delivery.type,
+                        channel=delivery.channel,
+                    )
+                )
+
+    async def _change(self, delivery: NotificationDelivery, status: str, *, detail: str = "", **columns: Any) -> bool:
+        """Give `delivery` a new status and record it; False when another attempt had finished it meanwhile."""
+        written = await (
+            NotificationDelivery.update({NotificationDelivery.status: status}, **columns)
+            .where((NotificationDelivery.id == delivery.id) & NotificationDelivery.status.not_in(list(_OVER)))
+            .returning(NotificationDelivery.id)
+        )
+        if written:
+            await _record(delivery, status, self.clock.now(), detail)
+        return bool(written)
+
+    def _message(self, delivery: NotificationDelivery) -> EmailMessage:
+        variables = {**json.loads(delivery.variables), "product": self.settings.product}
+        return build(
+            render(delivery.template, delivery.template_version, variables),
+            sender=self.settings.sender,
+            to=delivery.address,
+            identifier=delivery.message_id,
+            at=self.clock.now(),
+            correlation_id=delivery.correlation_id,
+        )
+
+
+async def _new(row: Notification, *unique: Any) -> bool:
+    """Insert `row`; False when there is one with the same `unique` columns."""
+    return bool(
+        await Notification.insert(row).on_conflict(target=unique, action="DO NOTHING").returning(Notification.id)
+    )
+
+
+async def _record(delivery: NotificationDelivery, status: str, at: datetime, detail: str = "") -> None:
+    await NotificationHistory.insert(
+        NotificationHistory(
+            id=new_id(),
+            delivery_id=delivery.id,
+            notification_id=delivery.notification_id,
+            user_id=delivery.user_id,
+            channel=delivery.channel,
+            status=status,
+            attempt=delivery.attempts,
+            message_id=delivery.message_id,
+            detail=detail,
+            correlation_id=delivery.correlation_id,
+            at=at,
+        )
+    )
+
+
+def _notice(row: Notification) -> Notice:
+    return Notice(
+        id=row.id, type=row.type, title=row.title, body=row.body, created_at=row.created_at, read_at=row.read_at
+    )
