@@ -155,7 +155,9 @@ class CallKeys:
             kid, colon, secret = part.partition(":")
             if not colon or not kid or len(secret) < 32:
                 raise StartRefused(
-                    ["ORION_CALL_KEY must be kid:secret with a secret of at least 32 characters (several comma separated)"]
+                    [
+                        "ORION_CALL_KEY must be kid:secret with a secret of at least 32 characters (several comma separated)"
+                    ]
                 )
             keys[kid] = secret.encode()
         return cls(keys)
@@ -223,37 +225,43 @@ def remote(name: str, urls: Sequence[str], client: httpx.AsyncClient, keys: Call
         headers = {"content-type": "application/json", HEADER: keys.sign(context, name)}
         try:
             async with asyncio.timeout(left):
-                answer = await client.post(f"{next(turns)}{PREFIX}{name}/{operation.name}", content=payload, headers=headers)
+                answer = await client.post(
+                    f"{next(turns)}{PREFIX}{name}/{operation.name}", content=payload, headers=headers
+                )
         except TimeoutError as error:
             raise DeadlineExceeded(f"{name} gave no answer to {operation.name} in time") from error
         except httpx.HTTPError as error:
-            raise _NoAnswer(f"{name} cannot be reached") from error
+            raise _NoAnswer(sent=not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))) from error
         return _result(operation, answer)
 
     async def call(operation: Operation, args: dict[str, Any]) -> Any:
         payload = encode_args(operation, args).encode()
         try:
             return await once(operation, payload)
-        except _NoAnswer:
-            if not operation.repeatable and len(urls) == 1:
-                raise Unavailable(f"{name} cannot be reached") from None
+        except _NoAnswer as lost:
+            if lost.sent and not operation.repeatable:
+                raise Unavailable(f"{name} did not answer {operation.name}: it may or may not have happened") from lost
         try:
             return await once(operation, payload)
-        except _NoAnswer:
-            raise Unavailable(f"{name} cannot be reached") from None
+        except _NoAnswer as lost:
+            raise Unavailable(f"{name} cannot be reached") from lost
 
     return call
 
 
 class _NoAnswer(Exception):
-    pass
+    def __init__(self, *, sent: bool) -> None:
+        super().__init__()
+        self.sent = sent
 
 
 def _result(operation: Operation, answer: httpx.Response) -> Any:
     try:
         document = answer.json()
     except ValueError:
-        raise Unavailable(f"{operation.contract} answered {operation.name} with {answer.status_code} and no JSON") from None
+        raise Unavailable(
+            f"{operation.contract} answered {operation.name} with {answer.status_code} and no JSON"
+        ) from None
     if answer.status_code == 200:
         return codec.from_plain(document["result"], operation.result)
     raise revive(document, operation.declared)

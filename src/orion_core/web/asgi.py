@@ -1,0 +1,63 @@
+"""The three callables of ASGI, and how to answer without a framework."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+from orion_core.context import current
+from orion_core.errors import Error, problem
+
+Scope = dict[str, Any]
+Message = dict[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+PROBLEM = "application/problem+json"
+
+
+def problem_document(error: Error, path: str) -> dict[str, Any]:
+    """The RFC 9457 document of `error` for the request of the current context."""
+    return {**problem(error), "instance": path, "request_id": current().correlation_id}
+
+
+def problem_headers(error: Error) -> dict[str, str]:
+    """The headers that belong to `error`: Retry-After (at least 1 s) and WWW-Authenticate."""
+    headers = {}
+    if error.retry_after is not None:
+        headers["retry-after"] = str(max(1, round(error.retry_after)))
+    if error.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    return headers
+
+
+async def answer(
+    send: Send, status: int, body: bytes, content_type: str, headers: Mapping[str, str] | None = None
+) -> None:
+    """Send one whole response."""
+    pairs: Iterable[tuple[str, str]] = {
+        "content-type": content_type,
+        "content-length": str(len(body)),
+        **(headers or {}),
+    }.items()
+    raw = [(name.encode("latin-1"), text.encode("latin-1")) for name, text in pairs]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def answer_problem(scope: Scope, send: Send, error: Error, headers: Mapping[str, str] | None = None) -> None:
+    """Answer `error` as problem+json."""
+    body = json.dumps(problem_document(error, scope["path"]), ensure_ascii=False).encode("utf-8", "replace")
+    await answer(send, error.status, body, PROBLEM, {**problem_headers(error), **(headers or {})})
+
+
+async def answer_json(send: Send, status: int, document: Any, headers: Mapping[str, str] | None = None) -> None:
+    """Answer `document` as JSON."""
+    await answer(send, status, json.dumps(document).encode(), "application/json", headers)
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """The first header called `name` (lower case), or the empty text."""
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")

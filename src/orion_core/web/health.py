@@ -1,0 +1,153 @@
+"""Health: is the process running, can it take traffic, how are the services behind it.
+
+``/health/live`` touches no dependency. ``/health/startup`` is true once migrations are checked and listeners are bound.
+``/health/ready`` runs the checks of this process: only a service's own database and what a plugin calls critical makes it
+503; a broker that is away is a warning, because registrations go on. ``/health`` asks all services of the deployment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import attrs
+import httpx
+
+from orion_core.background import spawn
+from orion_core.ports.check import Check
+from orion_core.web.asgi import Receive, Scope, Send, answer_json
+
+Probe = Callable[[], Awaitable[Check]]
+LIMIT = 0.9
+"""Seconds that one check may take."""
+FRESH = 1.0
+"""Seconds for which a result is used again."""
+AGGREGATE_LIMIT = 2.0
+_ORDER = {"pass": 0, "warn": 1, "fail": 2}
+
+
+@attrs.frozen
+class Result:
+    """One check as reported."""
+
+    status: str
+    detail: str
+    latency_ms: float
+
+
+@attrs.define
+class Health:
+    """The checks of one process: by service, then by name. `peers` are URLs of services elsewhere, `absent` those that
+    nobody serves."""
+
+    probes: Mapping[str, Mapping[str, Probe]] = attrs.field(factory=dict)
+    peers: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    absent: tuple[str, ...] = ()
+    client: httpx.AsyncClient | None = None
+    started: bool = False
+    draining: bool = False
+    _kept: dict[str, tuple[float, Any]] = attrs.field(factory=dict, init=False)
+    _asking: dict[str, asyncio.Task[Any]] = attrs.field(factory=dict, init=False)
+
+    async def own(self) -> Mapping[str, Mapping[str, Result]]:
+        """Run the checks of this process in parallel; results are at most a second old."""
+        found: Mapping[str, Mapping[str, Result]] = await self._fresh("own", self._run)
+        return found
+
+    async def all(self) -> Mapping[str, str]:
+        """The status of every service of the deployment, by name."""
+        found: Mapping[str, str] = await self._fresh("all", self._aggregate)
+        return found
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the health paths."""
+        path = scope["path"]
+        if path == "/health/live":
+            await self._answer(send, "pass", {})
+        elif path == "/health/startup":
+            await self._answer(send, "pass" if self.started else "fail", {})
+        elif path == "/health/ready":
+            if not self.started or self.draining:
+                await self._answer(send, "fail", {"detail": "draining" if self.draining else "starting"})
+                return
+            results = await self.own()
+            worst = _worst(result.status for checks in results.values() for result in checks.values())
+            # Names and states only: a stranger learns no address and no error text.
+            checks = {name: {key: result.status for key, result in found.items()} for name, found in results.items()}
+            await self._answer(send, worst, {"checks": checks})
+        else:
+            services = await self.all()
+            await self._answer(send, _worst(services.values()), {"services": services})
+
+    async def _answer(self, send: Send, status: str, more: Mapping[str, Any]) -> None:
+        headers = {"cache-control": "no-store"}
+        await answer_json(send, 503 if status == "fail" else 200, {"status": status, **more}, headers)
+
+    async def _fresh(self, key: str, ask: Callable[[], Awaitable[Any]]) -> Any:
+        kept = self._kept.get(key)
+        if kept is not None and time.monotonic() - kept[0] < FRESH:
+            return kept[1]
+        # However many ask at once, each dependency is looked at once.
+        task = self._asking.get(key)
+        if task is None:
+            task = self._asking[key] = spawn(_hold(ask), f"health {key}")
+            task.add_done_callback(lambda _: self._asking.pop(key, None))
+        found = await asyncio.shield(task)
+        self._kept[key] = (time.monotonic(), found)
+        return found
+
+    async def _run(self) -> Mapping[str, Mapping[str, Result]]:
+        pairs = [(service, name, probe) for service, found in self.probes.items() for name, probe in found.items()]
+        results = await asyncio.gather(*(_look(probe) for _, _, probe in pairs))
+        report: dict[str, dict[str, Result]] = {service: {} for service in self.probes}
+        for (service, name, _), result in zip(pairs, results, strict=True):
+            report[service][name] = result
+        return report
+
+    async def _aggregate(self) -> Mapping[str, str]:
+        own, theirs = await asyncio.gather(
+            self.own(), asyncio.gather(*(self._peer(urls) for urls in self.peers.values()))
+        )
+        report = {name: _worst(result.status for result in checks.values()) for name, checks in own.items()}
+        report |= dict(zip(self.peers, theirs, strict=True))
+        # Not served is worth a warning, not a failure: the others work on without it.
+        report |= dict.fromkeys(self.absent, "warn")
+        return dict(sorted(report.items()))
+
+    async def _peer(self, urls: tuple[str, ...]) -> str:
+        if self.client is None:
+            return "warn"
+        worst = "warn"
+        for url in urls:
+            try:
+                async with asyncio.timeout(AGGREGATE_LIMIT):
+                    response = await self.client.get(f"{url}/health/ready")
+                found = str(response.json().get("status", "warn"))
+                if found == "pass":
+                    return "pass"
+                worst = found if found in _ORDER else "warn"
+            except (httpx.HTTPError, TimeoutError, ValueError):
+                worst = "fail"
+        return worst
+
+
+async def _hold(ask: Callable[[], Awaitable[Any]]) -> Any:
+    return await ask()
+
+
+async def _look(probe: Probe) -> Result:
+    began = time.perf_counter()
+    try:
+        async with asyncio.timeout(LIMIT):
+            check = await probe()
+    except TimeoutError:
+        check = Check("fail", "no answer in time")
+    except Exception as error:  # noqa: BLE001 - a check that breaks is a failed check
+        check = Check("fail", f"{type(error).__name__}: {error}")
+    return Result(check.status, check.detail, round((time.perf_counter() - began) * 1000, 2))
+
+
+def _worst(statuses: Any) -> str:
+    return max(statuses, key=lambda status: _ORDER.get(status, 2), default="pass")

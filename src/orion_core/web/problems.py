@@ -1,0 +1,142 @@
+"""Whatever goes wrong inside a route becomes application/problem+json (RFC 9457) that names the field and the fix."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, MethodNotAllowedException, SerializationException, ValidationException
+
+from orion_core.errors import (
+    CATEGORIES,
+    Error,
+    FieldError,
+    Internal,
+    Invalid,
+    Malformed,
+    NotFound,
+)
+from orion_core.web.asgi import PROBLEM, problem_document, problem_headers
+
+log = logging.getLogger("orion.web")
+
+_AT = re.compile(r"^(?P<what>.*?)(?: - at `\$?\.?(?P<path>[^`]*)`)?$", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(?P<field>[^`]+)`")
+_CATEGORY = {category.status: category for category in CATEGORIES}
+_WORDS = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "null": "null",
+    "object": "an object",
+    "array": "a list",
+    "uuid": "a UUID",
+    "datetime": "a time (RFC 3339)",
+}
+
+
+class MethodNotAllowed(Error):
+    """The path exists, the method does not; answers 405 with Allow."""
+
+    status = 405
+    title = "Method not allowed"
+    code = "method_not_allowed"
+
+
+def handlers() -> dict[Any, Any]:
+    """Litestar's exception handlers."""
+    return {Error: _known, HTTPException: _http, SerializationException: _http, Exception: _unknown}
+
+
+def respond(request: Request[Any, Any, Any], error: Error, headers: dict[str, str] | None = None) -> Response[Any]:
+    """The response for `error`."""
+    return Response(
+        problem_document(error, request.url.path),
+        status_code=error.status,
+        media_type=PROBLEM,
+        headers={**problem_headers(error), **(headers or {})},
+    )
+
+
+def _known(request: Request[Any, Any, Any], error: Error) -> Response[Any]:
+    return respond(request, error)
+
+
+def _unknown(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return respond(request, Internal("something went wrong on our side"))
+
+
+def _http(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    cause = _find(error, (Invalid, msgspec.ValidationError, msgspec.DecodeError))
+    if isinstance(cause, Invalid):
+        return respond(request, cause)
+    if isinstance(cause, msgspec.ValidationError):
+        return respond(request, invalid_body(str(cause)))
+    if isinstance(cause, msgspec.DecodeError):
+        return respond(request, Malformed(f"the body is not JSON: {cause}"))
+    if isinstance(error, ValidationException):
+        return respond(request, _invalid_parameters(error))
+    if isinstance(error, MethodNotAllowedException):
+        allow = (error.headers or {}).get("Allow", "") or (error.headers or {}).get("allow", "")
+        return respond(request, MethodNotAllowed(f"{request.method} is not possible here"), {"allow": allow})
+    status = getattr(error, "status_code", 500)
+    if status == 404:
+        return respond(request, NotFound("there is nothing at this path"))
+    if status >= 500:
+        return _unknown(request, error)
+    kind = _CATEGORY.get(status, Malformed)
+    return respond(request, kind(str(getattr(error, "detail", "")) or kind.title.lower()))
+
+
+def _find(error: BaseException | None, kinds: tuple[type[BaseException], ...]) -> BaseException | None:
+    """The most telling exception behind `error`: an `Invalid` of a validator beats the decoder's wrapping of it."""
+    found = None
+    while error is not None:
+        if isinstance(error, Invalid):
+            return error
+        if found is None and isinstance(error, kinds):
+            found = error
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def invalid_body(message: str) -> Invalid:
+    """The decoder's `message` about a body as an `Invalid` that names the field."""
+    match = _AT.match(message)
+    what, path = (match["what"], match["path"] or "") if match else (message, "")
+    if missing := _MISSING.search(what):
+        field = f"{path}.{missing['field']}" if path else missing["field"]
+        return _one(field, "missing", "is missing")
+    return _one(path, "type", _words(what))
+
+
+def _words(what: str) -> str:
+    expected = re.match(r"Expected `([^`]+)`(?:, got `([^`]+)`)?", what)
+    if not expected:
+        return what[:1].lower() + what[1:]
+    wanted = " or ".join(_WORDS.get(part.strip(), part.strip()) for part in expected[1].split("|"))
+    return f"must be {wanted}"
+
+
+def _invalid_parameters(error: ValidationException) -> Error:
+    extra = error.extra if isinstance(error.extra, list) else []
+    found = []
+    parse_only = True
+    for item in extra:
+        if not isinstance(item, dict):
+            continue
+        source = str(item.get("source", ""))
+        parse_only = parse_only and "body" not in source
+        found.append(FieldError(str(item.get("key", "")), "type", _words(str(item.get("message", "")))))
+    detail = "; ".join(f"{item.field}: {item.detail}" for item in found) or error.detail
+    # A query or path that cannot be read is 400, a body with a bad field 422.
+    return (Malformed if parse_only else Invalid)(detail, errors=found)
+
+
+def _one(field: str, code: str, detail: str) -> Invalid:
+    return Invalid(f"{field}: {detail}" if field else detail, errors=[FieldError(field, code, detail)])
