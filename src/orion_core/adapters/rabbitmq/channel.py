@@ -16,7 +16,7 @@ from typing import Any
 import attrs
 from pika import BasicProperties, spec
 from pika.channel import Channel as RawChannel
-from pika.exceptions import AMQPError, ChannelClosed as RawChannelClosed
+from pika.exceptions import ChannelClosed as RawChannelClosed
 
 from orion_core.ports.bus import Disconnected, Published
 
@@ -175,7 +175,7 @@ class Channel:
         self._ensure_open()
         try:
             self.raw.basic_publish(exchange, routing_key, body, properties, mandatory)
-        except AMQPError as error:
+        except Exception as error:  # pika fails in many ways on values that have no AMQP form
             self._ensure_open()
             raise ValueError(f"AMQP cannot carry the message: {error!r}") from error
         self._tag += 1

@@ -10,22 +10,33 @@ import asyncio
 import logging
 from typing import Any
 
-from pika import ConnectionParameters
 from pika.adapters.asyncio_connection import AsyncioConnection
-from pika.exceptions import AMQPError
+from pika.connection import Parameters
+from pika.exceptions import (
+    AMQPError,
+    AuthenticationError,
+    ConnectionClosedByBroker,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+)
 
-from orion_core.adapters.rabbitmq.channel import Channel, ChannelClosed
+from orion_core.adapters.rabbitmq.channel import Channel
 from orion_core.ports.bus import Disconnected
 
 _log = logging.getLogger("orion.bus")
+_TURNED_AWAY = (AuthenticationError, ProbableAuthenticationError, ProbableAccessDeniedError, ConnectionClosedByBroker)
+
+
+class TurnedAway(Disconnected):
+    """The broker was there and did not let us in: wrong password, no such virtual host, no more connections."""
 
 
 class Connection:
     """An open connection; `closed` is set to the reason once it is lost or closed."""
 
-    def __init__(self, parameters: ConnectionParameters) -> None:
+    def __init__(self, parameters: Parameters) -> None:
         loop = asyncio.get_running_loop()
-        self.closed: asyncio.Future[Exception] = loop.create_future()
+        self.closed: asyncio.Future[BaseException] = loop.create_future()
         self.blocked = ""
         """Why the broker takes no publishes at the moment; empty when it does."""
         self.writable = asyncio.Event()
@@ -40,16 +51,18 @@ class Connection:
         )
 
     @classmethod
-    async def open(cls, parameters: ConnectionParameters) -> Connection:
+    async def open(cls, parameters: Parameters) -> Connection:
         """Connect and log in; raises `Disconnected` with the reason when that fails."""
         connection = cls(parameters)
         try:
-            await asyncio.wait({connection._opened, connection.closed}, return_when=asyncio.FIRST_COMPLETED)
+            await first(connection._opened, connection.closed)
         except asyncio.CancelledError:
             await connection.close(1.0)
             raise
         if connection.closed.done():
-            raise Disconnected(f"no connection to the broker: {describe(connection.closed.result())}")
+            cause = root(connection.closed.result())
+            kind = TurnedAway if isinstance(cause, _TURNED_AWAY) else Disconnected
+            raise kind(f"no connection to the broker: {describe(cause)}")
         return connection
 
     @property
@@ -71,7 +84,7 @@ class Connection:
             channel = Channel(self._raw.channel(on_open_callback=on_open))
         except AMQPError as error:
             raise Disconnected(f"no channel to the broker: {error!r}") from error
-        await asyncio.wait({opened, channel.closed}, return_when=asyncio.FIRST_COMPLETED)
+        await first(opened, channel.closed)
         if channel.closed.done():
             raise channel.closed.result()
         return channel
@@ -100,7 +113,7 @@ class Connection:
         if not self._opened.done():
             self._opened.set_result(None)
 
-    def _on_close(self, _: Any, reason: Exception) -> None:
+    def _on_close(self, _: Any, reason: BaseException) -> None:
         self.writable.set()
         if not self.closed.done():
             self.closed.set_result(reason)
@@ -116,13 +129,18 @@ class Connection:
         _log.info("the broker takes publishes again")
 
 
+async def first(*futures: asyncio.Future[Any]) -> None:
+    """Until one of `futures` is done."""
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+def root(reason: BaseException) -> BaseException:
+    """What was behind `reason`; pika's exceptions nest their cause in their arguments."""
+    nested = [*getattr(reason, "exceptions", ()), *reason.args, getattr(reason, "exception", None)]
+    cause = next((each for each in reversed(nested) if isinstance(each, BaseException)), None)
+    return reason if cause is None else root(cause)
+
+
 def describe(reason: BaseException) -> str:
-    """`reason` in one line; pika's own nest the cause in their arguments."""
-    if isinstance(reason, (ChannelClosed, Disconnected)):
-        return str(reason)
-    for part in reason.args:
-        causes = [*getattr(part, "exceptions", ()), part]
-        for cause in causes:
-            if isinstance(cause, BaseException):
-                return describe(cause)
-    return str(reason) or repr(reason)
+    """`reason` in one line."""
+    return str(root(reason)) or type(root(reason)).__name__

@@ -13,7 +13,8 @@ import attrs
 from pika import BasicProperties
 
 from orion_core.adapters.rabbitmq.channel import Incoming
-from orion_core.adapters.rabbitmq.messages import normalised
+from orion_core.adapters.rabbitmq.messages import MAX_HEADERS, normalised
+from orion_core.ports.bus import Reject
 
 _LONGEST = 2000
 # Routing headers would send copies elsewhere, x-death would make the broker see a cycle and drop the message.
@@ -74,7 +75,8 @@ class History:
 
     def failed(self, error: BaseException) -> History:
         """The same after one more delivery that ended with `error`."""
-        cause = error.__cause__ or error
+        # A handler that rejects says with `from` what it was that can never succeed.
+        cause = error.__cause__ if isinstance(error, Reject) and error.__cause__ else error
         now = datetime.now(UTC)
         return attrs.evolve(
             self,
@@ -117,6 +119,8 @@ def moved(properties: BasicProperties, history: History, trace: dict[str, str]) 
     """`properties` for the same message in another queue, with `history` and the hop's `trace` in its headers."""
     headers = normalised(properties.headers)
     kept = {name: given for name, given in headers.items() if not name.startswith(_NOT_CARRIED)}
+    if sum(len(name) + len(str(given)) for name, given in kept.items()) > MAX_HEADERS:
+        kept = {}  # of a stranger's making: only the body, the properties and the history survive
     # Expiration would lose it in the next queue, priority has no meaning there, and the user id must be our own.
     return BasicProperties(
         content_type=properties.content_type,

@@ -113,11 +113,16 @@ def decode(properties: BasicProperties, body: bytes) -> Envelope:
     )
 
 
-def traceparent(properties: BasicProperties) -> str:
-    """The hop's own trace context; the starting one where a publisher sent no other, empty where it sent none."""
+def started(properties: BasicProperties) -> str:
+    """The trace in which the event was published; empty where its publisher named none."""
     headers = normalised(properties.headers)
-    found = (headers.get(name) for name in ("traceparent", *(f"{prefix}traceparent" for prefix in _PREFIXES)))
+    found = (headers.get(f"{prefix}traceparent") for prefix in _PREFIXES)
     return next((text for text in found if isinstance(text, str)), "")
+
+
+def traceparent(properties: BasicProperties) -> str:
+    """The hop's own trace context, or the starting one where a publisher sent no other."""
+    return _plain(normalised(properties.headers), "traceparent") or started(properties)
 
 
 def normalised(headers: dict[Any, Any] | None) -> dict[str, Any]:

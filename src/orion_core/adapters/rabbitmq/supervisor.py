@@ -10,10 +10,10 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
-from pika import ConnectionParameters
+from pika.connection import Parameters
 
 from orion_core.adapters.rabbitmq.channel import ChannelClosed
-from orion_core.adapters.rabbitmq.connection import Connection, describe
+from orion_core.adapters.rabbitmq.connection import Connection, TurnedAway, describe
 from orion_core.ports.bus import Disconnected
 
 _log = logging.getLogger("orion.bus")
@@ -21,14 +21,20 @@ _log = logging.getLogger("orion.bus")
 
 @attrs.frozen
 class Backoff:
-    """Full jitter: the n-th wait is a random part of ``base * 2**n`` seconds, of `cap` at most."""
+    """Full jitter: the n-th wait is a random part of ``base * 2**n`` seconds, of `cap` at most.
+
+    `near` is the cap while the broker cannot be reached at all: asking a closed port costs nobody anything, and what
+    waits in the outboxes should leave soon after the broker is back.
+    """
 
     base: float = 0.5
     cap: float = 30.0
+    near: float = 3.0
 
-    def delay(self, attempt: int) -> float:
+    def delay(self, attempt: int, *, unreachable: bool = False) -> float:
         """Seconds to wait after the `attempt`-th failure in a row, counted from 0."""
-        return random.uniform(0, min(self.cap, self.base * 2 ** min(attempt, 30)))  # noqa: S311 - spreads load, no secret
+        limit = min(self.cap, self.near if unreachable else self.cap, self.base * 2 ** min(attempt, 30))
+        return random.uniform(0, limit)  # noqa: S311 - spreads load, no secret
 
 
 class Supervisor:
@@ -40,7 +46,7 @@ class Supervisor:
     def __init__(
         self,
         name: str,
-        hosts: Sequence[ConnectionParameters],
+        hosts: Sequence[Parameters],
         backoff: Backoff,
         on_up: Callable[[Connection], Awaitable[None]] | None = None,
     ) -> None:
@@ -85,9 +91,11 @@ class Supervisor:
     async def _run(self) -> None:
         attempt = 0
         while True:
+            unreachable = False
             try:
                 connection = await Connection.open(self._hosts[attempt % len(self._hosts)])
             except Disconnected as error:
+                unreachable = not isinstance(error, TurnedAway)
                 self._failed(attempt, str(error))
             else:
                 self.connection = connection
@@ -98,7 +106,7 @@ class Supervisor:
                     _log.warning("the broker's connection for %s was lost: %s", self.name, self.reason)
                 self.connection = None
             attempt += 1
-            await asyncio.sleep(self._backoff.delay(attempt))
+            await asyncio.sleep(self._backoff.delay(attempt, unreachable=unreachable))
 
     async def _prepare(self, connection: Connection, attempt: int) -> bool:
         try:
