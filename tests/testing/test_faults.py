@@ -1,4 +1,4 @@
-"""The fault proxy itself: each fault shows as the network would show it, and healing leaves nothing behind (EP3)."""
+"""The fault proxy: each fault shows as the network would show it, and healing leaves nothing behind."""
 
 from __future__ import annotations
 

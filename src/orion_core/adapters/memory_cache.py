@@ -45,7 +45,7 @@ class MemoryCache:
         self._forget(key)
         if ttl <= 0:
             return
-        self._entries[key] = (bytes(value), self._time() + ttl)
+        self._entries[key] = (value, self._time() + ttl)
         self._bytes += _size(key, value)
         while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
             self._forget(next(iter(self._entries)))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Self, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
@@ -27,9 +28,13 @@ class RedisCache:
     """
 
     def __init__(self, client: Redis, prefix: str, place: str) -> None:
+        # Its own type leaves arguments and result open.
+        self._execute: Callable[..., Awaitable[object]] = client.execute_command
         self._client = client
         self._prefix = prefix
         self._place = place
+        # First come, first served; redis-py's own waiting pool serves late comers first.
+        self._turns = asyncio.Semaphore(_MAX_CONNECTIONS)
         self._closed = False
 
     @classmethod
@@ -44,10 +49,9 @@ class RedisCache:
             raise ValueError(f"not a Redis URL, use redis://, rediss:// or unix:// (got {parts.scheme}:)")
         options = dict(parse_qsl(parts.query, keep_blank_values=True))
         prefix = options.pop("prefix", _DEFAULT_PREFIX)
-        pool = BlockingConnectionPool.from_url(
+        pool = ConnectionPool.from_url(
             parts._replace(query=urlencode(options)).geturl(),
             max_connections=_MAX_CONNECTIONS,
-            timeout=_TIMEOUT,
             socket_timeout=_TIMEOUT,
             socket_connect_timeout=_TIMEOUT,
             # One repetition turns a connection that died while idle into a fresh one; putting and deleting twice is
@@ -56,6 +60,7 @@ class RedisCache:
             # Without RESP3 a connection carries nothing but answers.
             protocol=2,
             decode_responses=False,
+            driver_info=None,
         )
         place = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
         return cls(Redis.from_pool(pool), prefix, place)
@@ -98,8 +103,8 @@ class RedisCache:
             raise CacheUnavailable("the cache is closed")
         try:
             # redis-py's own limits hold for one try of one step; this one holds for all of them together.
-            async with asyncio.timeout(_TIMEOUT):
-                return await self._client.execute_command(*command)
+            async with asyncio.timeout(_TIMEOUT), self._turns:
+                return await self._execute(*command)
         except TimeoutError as error:
             raise CacheUnavailable(f"Redis at {self._place} gave no answer within {_TIMEOUT:g} s") from error
         except (RedisError, OSError) as error:
