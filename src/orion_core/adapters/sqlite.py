@@ -339,7 +339,9 @@ class _Worker:
         except sqlite3.Error as error:
             if _code(error) in (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY):
                 return None
-            raise _translate(error) from error
+            if (translated := _translate(error)) is None:
+                raise
+            raise translated from error
         finally:
             self._inline_until = math.inf
 
@@ -410,19 +412,21 @@ async def _translated(work: Awaitable[_T]) -> _T:
     try:
         return await work
     except sqlite3.Error as error:
-        raise _translate(error) from error
+        if (translated := _translate(error)) is None:
+            raise
+        raise translated from error
 
 
 def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def _translate(error: sqlite3.Error) -> Exception:
+def _translate(error: sqlite3.Error) -> Exception | None:
     if getattr(error, "sqlite_errorcode", 0) in _UNIQUE:
         return _unique(str(error))
     if _code(error) in _AWAY:
         return DatabaseUnavailable(f"the database cannot be used now ({error})")
-    return error
+    return None
 
 
 def _unique(message: str) -> UniqueViolation:
