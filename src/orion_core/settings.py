@@ -107,7 +107,7 @@ class Settings:
         return not self.database_url.startswith("sqlite:")
 
     def _fill(self, url: str, service: str) -> str:
-        return url.replace("{data}", str(self.data_dir)).replace("{service}", service)
+        return url.replace("{data}", str(self.data_dir.absolute())).replace("{service}", service)
 
 
 def load(

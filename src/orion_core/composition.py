@@ -1,0 +1,133 @@
+"""Composition: from plugins to services, by the types of their fields. Everything wrong is found before anything starts."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from orion_core.contract import Contract, operations
+from orion_core.events import Events, event_type
+from orion_core.jobs import Jobs
+from orion_core.keyring import Keyring
+from orion_core.plugin import Discovery, Plugin
+from orion_core.ports.cache import Cache
+from orion_core.ports.clock import Clock
+from orion_core.ports.database import Database
+from orion_core.ports.identity import Identity
+from orion_core.ports.mail import Mail
+from orion_core.settings import Settings
+
+PORTS: tuple[type, ...] = (Database, Events, Jobs, Cache, Clock, Mail, Identity, Keyring, Settings)
+Provider = Callable[[type], Any]
+
+
+def needs(plugin: Plugin) -> Mapping[str, type]:
+    """The needs of the service of `plugin`: its fields with their types."""
+    service = plugin.service
+    if service is None or not attrs.has(service):
+        return {}
+    hints = typing.get_type_hints(service)
+    return {field.name: hints[field.name] for field in attrs.fields(service) if field.init}
+
+
+def asks(plugin: Plugin) -> tuple[type[Contract], ...]:
+    """The contracts that the service of `plugin` calls."""
+    return tuple(kind for kind in needs(plugin).values() if isinstance(kind, type) and issubclass(kind, Contract))
+
+
+def tells(plugin: Plugin) -> tuple[str, ...]:
+    """The events that the service of `plugin` may publish: those declared beside its contract."""
+    contract = plugin.contract
+    if contract is None:
+        return ()
+    import sys
+
+    module = sys.modules[contract.__module__]
+    found = []
+    for item in vars(module).values():
+        if isinstance(item, type) and "__orion_event__" in vars(item) and item.__module__ == module.__name__:
+            found.append(event_type(item).name)
+    return tuple(dict.fromkeys(found))
+
+
+def has_database(plugin: Plugin) -> bool:
+    """Whether `plugin` needs a database: for tables, events, jobs or listeners."""
+    wanted = {Database, Events, Jobs} & set(needs(plugin).values())
+    lasting = [listener for listener in plugin.listeners if not listener.broadcast]
+    return bool(plugin.tables or wanted or lasting or plugin.jobs)
+
+
+def check(discovery: Discovery, served: Mapping[str, Plugin]) -> list[str]:
+    """Everything that forbids to compose `served`: clashes, cycles, needs that nothing fills, broken contracts."""
+    problems = list(discovery.clashes)
+    paths: dict[str, str] = {}
+    for plugin in discovery.plugins.values():
+        for path in plugin.paths:
+            if path in paths:
+                problems.append(f"the plugins {paths[path]} and {plugin.name} both claim the path {path}")
+            paths[path] = plugin.name
+    wrapping = [plugin.name for plugin in served.values() if plugin.asgi is not None]
+    if len(wrapping) > 1:
+        problems.append(f"only one plugin may wrap the application, not {' and '.join(wrapping)}")
+    for plugin in served.values():
+        problems += _unfilled(plugin)
+        if plugin.contract is not None:
+            try:
+                operations(plugin.contract)
+            except TypeError as error:
+                problems.append(f"{plugin.name}: {error}")
+    try:
+        order(discovery.plugins)
+    except ValueError as error:
+        problems.append(str(error))
+    return problems
+
+
+def _unfilled(plugin: Plugin) -> list[str]:
+    try:
+        wanted = needs(plugin)
+    except NameError as error:
+        return [f"the fields of {plugin.name}'s service cannot be read: {error}; import their types at module level"]
+    found = []
+    for name, kind in wanted.items():
+        known = kind in PORTS or kind is plugin.settings or (isinstance(kind, type) and issubclass(kind, Contract))
+        if not known:
+            found.append(
+                f"{plugin.name} needs {name}: {getattr(kind, '__name__', kind)}, which is neither a contract nor a "
+                f"port nor its settings; ports are {', '.join(port.__name__ for port in PORTS)}"
+            )
+    missing = getattr(plugin.service, "__abstractmethods__", frozenset())
+    if missing:
+        found.append(f"{plugin.name}'s service lacks the operations {', '.join(sorted(missing))}")
+    return found
+
+
+def order(plugins: Mapping[str, Plugin]) -> tuple[str, ...]:
+    """The names of `plugins`, those that are asked before those that ask; raises ValueError for a cycle of calls."""
+    names: list[str] = []
+    visiting: list[str] = []
+
+    def visit(name: str) -> None:
+        if name in names or name not in plugins:
+            return
+        if name in visiting:
+            circle = " → ".join([*visiting[visiting.index(name) :], name])
+            raise ValueError(f"services call each other in a circle: {circle}; make one of the calls an event")
+        visiting.append(name)
+        for contract in asks(plugins[name]):
+            visit(contract.contract_name)
+        visiting.pop()
+        names.append(name)
+
+    for name in plugins:
+        visit(name)
+    return tuple(names)
+
+
+def construct(plugin: Plugin, provide: Provider) -> Contract:
+    """The service of `plugin`, each need filled by `provide`."""
+    assert plugin.service is not None
+    return plugin.service(**{name: provide(kind) for name, kind in needs(plugin).items()})

@@ -1,0 +1,521 @@
+"""The platform: a set of plugins running together. The one place where everything is put together.
+
+::
+
+    async with Platform.load("auth", "users", settings=Settings(data_dir="var")) as orion:
+        account = await orion.service(Auth).register(Register("ada@x.org", "correct horse battery", "Ada"))
+
+    app = Platform.from_env().asgi()            # for any ASGI server
+
+Start: choose → open → migrate or check → build → listen → relay → jobs → ready. Stop: the same in reverse, intake first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import logging
+import os
+from collections.abc import AsyncIterator, Iterable, Mapping
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any, ClassVar, Literal, Self, TypeVar, cast
+
+import httpx
+
+from orion_core import calls, composition
+from orion_core.adapters import choose
+from orion_core.adapters.system_clock import SystemClock
+from orion_core.calls import CallKeys, CallRouter
+from orion_core.contract import Call, Contract, Operation, stub
+from orion_core.contracts.auth import AccessChanged, Auth, SessionRevoked
+from orion_core.errors import StartRefused, Unavailable
+from orion_core.events import Events, event_type
+from orion_core.housekeeping import purging
+from orion_core.identity import TokenIdentity
+from orion_core.inbox import receive
+from orion_core.jobs import Jobs
+from orion_core.keyring import Keyring
+from orion_core.migrate import MigrationApp, pending, up
+from orion_core.outbox import Outbox, Relay
+from orion_core.plugin import Discovery, Plugin, discover
+from orion_core.ports.bus import Bus, Consumer, Delivery, Handler, Subscription
+from orion_core.ports.cache import Cache
+from orion_core.ports.clock import Clock
+from orion_core.ports.database import OPEN_TRANSACTION, Database, DatabaseUnavailable
+from orion_core.ports.identity import Identity
+from orion_core.ports.mail import Mail
+from orion_core.queue import JobQueue
+from orion_core.settings import Settings, load
+from orion_core.web.app import build
+from orion_core.web.asgi import App, Receive, Scope, Send
+from orion_core.web.client_ip import networks
+from orion_core.web.edge import edge
+from orion_core.web.health import Health
+
+log = logging.getLogger("orion.platform")
+C = TypeVar("C", bound=Contract)
+Reach = Literal["local", "wire"]
+
+VERSION = importlib.metadata.version("orion-platform")
+AUDIENCE = "orion"
+CORE_MIGRATIONS = MigrationApp("orion_core", "orion_core.migrations.versions")
+
+
+class Platform:
+    """A set of plugins with their databases, bus and calls. Make one with `load` or `from_env`, then enter it.
+
+    Only one may be open in a process: Piccolo keeps the engine of a table in the table's class.
+    """
+
+    _live: ClassVar[Platform | None] = None
+
+    def __init__(
+        self,
+        discovery: Discovery,
+        names: Iterable[str],
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        reach: Reach = "local",
+        strict: bool = False,
+        work: bool = True,
+    ) -> None:
+        """`names` are the plugins to serve, all if empty. `strict` refuses contracts that nobody serves. With
+        `work=False` nothing runs by itself: no listeners, relays or jobs (for the command line)."""
+        self.settings = settings
+        self.discovery = discovery
+        self.plugins = _chosen(discovery, names)
+        self.clock: Clock = SystemClock() if clock is None else clock
+        self.health = Health()
+        self.services: dict[str, Contract] = {}
+        self.databases: dict[str, Database] = {}
+        self.outboxes: dict[str, Outbox] = {}
+        self.queues: dict[str, JobQueue] = {}
+        self._reach = reach
+        self._strict = strict
+        self._work = work
+        self._calls: dict[str, Call] = {}
+        self._stubs: dict[type[Contract], Contract] = {}
+        self._relays: list[Relay] = []
+        self._stack = contextlib.AsyncExitStack()
+        self._app: App | None = None
+        self._open = False
+        self._check()
+
+    @classmethod
+    def load(
+        cls,
+        *names: str,
+        settings: Settings | None = None,
+        plugins: Iterable[Plugin | ModuleType] = (),
+        **options: Any,
+    ) -> Self:
+        """A platform of the installed plugins called `names` (all if none), and of `plugins` that are not installed.
+
+        `options` are those of the constructor. Raises `StartRefused`.
+        """
+        extra = list(plugins)
+        wanted = [*names, *(item.name for item in extra if names and isinstance(item, Plugin))]
+        return cls(discover(extra=extra), wanted, settings or Settings(), **options)
+
+    @classmethod
+    def from_env(
+        cls,
+        *names: str,
+        env: Mapping[str, str] | None = None,
+        split: Mapping[str, str] | None = None,
+        **options: Any,
+    ) -> Self:
+        """A platform by the settings in `env` (the process's environment) and orion.toml; raises `StartRefused`."""
+        discovery = discover()
+        settings = settings_from_env(discovery, env=env, split=split)
+        return cls(discovery, names, settings, **options)
+
+    # What it is made of
+
+    @property
+    def deployment(self) -> tuple[str, ...]:
+        """All services of the deployment: those served here, the peers, and those the settings name."""
+        return tuple(dict.fromkeys((*self.settings.services, *self.plugins, *self.settings.peers)))
+
+    @property
+    def absent(self) -> Mapping[str, str]:
+        """Contracts that are neither served here nor by a peer, with the reason."""
+        known = {plugin.name: "installed but not served" for plugin in self.discovery.plugins.values() if plugin.contract}
+        wanted = {contract.contract_name: "not installed" for p in self.plugins.values() for contract in composition.asks(p)}
+        away = {**wanted, **known}
+        return {name: why for name, why in away.items() if name not in self.plugins and name not in self.settings.peers}
+
+    def service(self, contract: type[C]) -> C:
+        """What `contract` promises, wherever it is kept; every caller uses this, inside and outside of the platform."""
+        found = self._stubs.get(contract)
+        if found is None:
+            found = self._stubs[contract] = stub(contract, self._dispatch, _in_transaction)
+        return cast(C, found)
+
+    async def _dispatch(self, operation: Operation, args: dict[str, Any]) -> Any:
+        call = self._calls.get(operation.contract)
+        if call is None:
+            why = self.absent.get(operation.contract, "not installed")
+            call = calls.nowhere(operation.contract, why if self._open else "not open yet")
+        return await call(operation, args)
+
+    # Start and stop
+
+    async def __aenter__(self) -> Self:
+        if Platform._live is not None:
+            raise RuntimeError("a platform is open in this process already: close it first")
+        Platform._live = self
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop()
+
+    async def _start(self) -> None:
+        stack = self._stack
+        self._cache = await choose.open_cache(self.settings, self.clock)
+        stack.push_async_callback(self._cache.aclose)
+        self._mail = await choose.open_mail(self.settings)
+        stack.push_async_callback(self._mail.aclose)
+        # Never the environment's proxies: calls between hosts stay inside.
+        self._client = httpx.AsyncClient(trust_env=False, timeout=None, limits=httpx.Limits(max_connections=200))
+        stack.push_async_callback(self._client.aclose)
+        for name, plugin in self.plugins.items():
+            if composition.has_database(plugin):
+                await self._open_database(name, plugin)
+        await self._build()
+        if self._work:
+            await self._run()
+        self._open = True
+        self.health = self._health()
+        self.health.started = True
+
+    async def _stop(self) -> None:
+        self.health.draining = True
+        self._open = False
+        try:
+            await self._stack.aclose()
+        finally:
+            self._stack = contextlib.AsyncExitStack()
+            if Platform._live is self:
+                Platform._live = None
+
+    async def _open_database(self, name: str, plugin: Plugin) -> None:
+        try:
+            db = await choose.open_database(self.settings, name)
+        except DatabaseUnavailable as error:
+            raise StartRefused([f"the database of {name} cannot be opened: {error.detail}"]) from error
+        self._stack.push_async_callback(db.aclose)
+        self.databases[name] = db
+        apps = migration_apps(plugin)
+        if db.dialect.name == "sqlite":
+            for applied in await up(db, apps):
+                log.info("applied migration %s to the database of %s", applied, name)
+        elif waiting := await pending(db, apps):
+            raise StartRefused(
+                [f"the database of {name} lacks {len(waiting)} migration(s); apply them with: orion migrate up {name}"]
+            )
+        for table in plugin.tables:
+            table._meta._db = db.engine  # type: ignore[attr-defined]  # noqa: SLF001 - Piccolo has no public way
+
+    async def _build(self) -> None:
+        for name in composition.order(self.discovery.plugins):
+            for_peer = self.settings.peers.get(name)
+            plugin = self.plugins.get(name)
+            if plugin is None:
+                if for_peer:
+                    self._calls[name] = calls.remote(name, for_peer, self._client, self._call_keys)
+                continue
+            if plugin.contract is None:
+                continue
+            service = composition.construct(plugin, lambda kind, name=name: self._provide(name, kind))
+            if hasattr(service, "__aenter__"):
+                await self._stack.enter_async_context(cast(Any, service))
+            self.services[name] = service
+            self._calls[name] = calls.wire(service) if self._reach == "wire" else calls.local(service)
+
+    def _provide(self, name: str, kind: type) -> Any:
+        plugin = self.plugins[name]
+        if kind is Database:
+            return self.databases[name]
+        if kind is Events:
+            return self._outbox(name)
+        if kind is Jobs:
+            return self._queue(name)
+        if kind is Keyring:
+            return self._keyring
+        if kind is Settings:
+            return self.settings
+        if kind is Identity:
+            return self.identity
+        ports: dict[type, Any] = {Cache: self._cache, Clock: self.clock, Mail: self._mail}
+        if kind in ports:
+            return ports[kind]
+        if kind is plugin.settings:
+            return self.settings.of(name, kind)
+        return self.service(kind)
+
+    def _outbox(self, name: str) -> Outbox:
+        if name not in self.outboxes:
+            contract = self.plugins[name].contract
+            assert contract is not None
+            self.outboxes[name] = Outbox(name, contract, self.databases[name], self.clock)
+        return self.outboxes[name]
+
+    def _queue(self, name: str) -> JobQueue:
+        if name not in self.queues:
+            interval = self.settings.relay_interval
+            self.queues[name] = JobQueue(name, self.databases[name], self.clock, interval=interval)
+        return self.queues[name]
+
+    @property
+    def identity(self) -> Identity:
+        """The port that verifies tokens with the help of auth, wherever that is served."""
+        return self._identity
+
+    async def _run(self) -> None:
+        bus = await choose.open_bus(self.settings, self.databases)
+        self._bus: Bus | None = bus
+        self._stack.push_async_callback(bus.aclose)
+        await bus.declare(self._subscriptions(), self._families())
+        for name, db in self.databases.items():
+            outbox, queue = self._outbox(name), self._queue(name)
+            relay = Relay(name, db, bus, self.settings.relay_interval)
+            outbox.wakes(relay.wake)
+            queue.serve(self.services[name], purging(name, db))
+            # Left in reverse: listeners stop first, then jobs, then the relay, which carries what they still told.
+            relay.start()
+            self._stack.push_async_callback(relay.stop)
+            self._relays.append(relay)
+            await queue.start()
+            self._stack.push_async_callback(queue.stop, self.settings.shutdown_grace)
+        for name, service in self.services.items():
+            for listener in self.plugins[name].listeners:
+                handler = receive(service, name, listener, self.databases.get(name))
+                await self._subscribe(
+                    bus, Subscription(listener.queue, listener.names, listener.broadcast, listener.concurrency), handler
+                )
+        dropping = (event_type(SessionRevoked).name, event_type(AccessChanged).name)
+        await self._subscribe(bus, Subscription("identity.forget", dropping, broadcast=True), self._forget)
+
+    async def _subscribe(self, bus: Bus, subscription: Subscription, handler: Handler) -> None:
+        consumer: Consumer = await bus.subscribe(subscription, handler)
+        self._stack.push_async_callback(consumer.stop, self.settings.shutdown_grace)
+
+    async def _forget(self, delivery: Delivery) -> None:
+        await self._identity.heard(delivery.envelope)
+
+    def _subscriptions(self) -> list[Subscription]:
+        """The queues of all listeners of the deployment: a service that has never run yet loses nothing."""
+        return [
+            Subscription(listener.queue, listener.names, listener.broadcast, listener.concurrency)
+            for name in self.deployment
+            if (plugin := self.discovery.plugins.get(name)) is not None
+            for listener in plugin.listeners
+        ]
+
+    def _families(self) -> list[str]:
+        told = [name for plugin in self.discovery.plugins.values() for name in composition.tells(plugin)]
+        heard = [name for plugin in self.discovery.plugins.values() for lis in plugin.listeners for name in lis.names]
+        return sorted({name.partition(".")[0] for name in [*told, *heard]})
+
+    # The HTTP face
+
+    def asgi(self) -> App:
+        """The ASGI application of this host. Its lifespan opens the platform unless it is open already."""
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "lifespan":
+                await self._lifespan(receive, send)
+            elif self._app is None:
+                raise RuntimeError("the platform is not open: run its lifespan, or enter it with 'async with'")
+            else:
+                await self._app(scope, receive, send)
+
+        if self._app is None:
+            self._app = self._compose()
+        return app
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
+        """A lifespan for the application that embeds this platform: ``FastAPI(lifespan=platform.lifespan)``."""
+        async with self:
+            yield
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        opened = not self._open
+        try:
+            if opened:
+                await self.__aenter__()
+        except Exception as error:  # noqa: BLE001 - the server reports it in its own words
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if opened:
+            await self._stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _compose(self) -> App:
+        """The layers of the host, outermost first: edge → health and calls → the gateway's pipeline → routes."""
+        routes = [route for plugin in self.plugins.values() for route in plugin.routes]
+        contracts = {
+            plugin.contract.contract_name: self.service(plugin.contract)
+            for plugin in self.discovery.plugins.values()
+            if plugin.contract is not None
+        }
+        app: App = cast(
+            App,
+            build(
+                routes,
+                contracts,
+                self._identity,
+                version=VERSION,
+                docs=self.settings.docs,
+                max_body=self.settings.max_body,
+            ),
+        )
+        for plugin in self.plugins.values():
+            if plugin.asgi is not None:
+                app = plugin.asgi(app, self)
+        return edge(self._fixed(app), networks(self.settings.trusted_proxies))
+
+    def _fixed(self, app: App) -> App:
+        """The paths that every host answers itself."""
+
+        async def layer(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                path = scope["path"]
+                if path.startswith("/health") and path in _HEALTH:
+                    await self.health(scope, receive, send)
+                    return
+                if path.startswith(calls.PREFIX) and self._call_keys:
+                    await CallRouter(self.services, self._call_keys)(scope, receive, send)
+                    return
+            await app(scope, receive, send)
+
+        return layer
+
+    def _health(self) -> Health:
+        probes: dict[str, dict[str, Any]] = {name: {} for name in self.plugins}
+        for name, plugin in self.plugins.items():
+            if name in self.databases:
+                probes[name]["database"] = self.databases[name].check
+            if self._work and (plugin.listeners or name in self.outboxes) and self._bus is not None:
+                probes[name]["bus"] = self._bus.check
+            wanted = composition.needs(plugin).values()
+            if Cache in wanted:
+                probes[name]["cache"] = self._cache.check
+            if Mail in wanted:
+                probes[name]["mail"] = self._mail.check
+            for check, ask in plugin.checks.items():
+                service = self.services.get(name)
+                probes[name][check] = lambda ask=ask, service=service: ask(service)
+        peers = {name: urls for name, urls in self.settings.peers.items() if name not in self.plugins}
+        absent = tuple(name for name in self.absent if name in self.deployment or not self.settings.services)
+        return Health(probes, peers, absent, self._client)
+
+    # Checks before anything starts
+
+    def _check(self) -> None:
+        problems = composition.check(self.discovery, self.plugins)
+        with_database = [name for name, plugin in self.plugins.items() if composition.has_database(plugin)]
+        problems += choose.problems(self.settings, with_database)
+        try:
+            self._call_keys = CallKeys.parse(self.settings.call_key.reveal())
+        except StartRefused as refused:
+            problems += refused.problems
+            self._call_keys = CallKeys({})
+        peers = [name for name in self.settings.peers if name not in self.plugins]
+        if peers and not self.settings.call_key:
+            problems.append("ORION_PEERS names other hosts, so ORION_CALL_KEY must be set to sign calls to them")
+        if peers and self.settings.bus_url.startswith("embedded:"):
+            problems.append("ORION_BUS_URL=embedded: stays in one process; with ORION_PEERS set it to amqp://…")
+        if self._strict:
+            problems += [f"nobody serves {name}: it is {why}" for name, why in self.absent.items()]
+        try:
+            networks(self.settings.trusted_proxies)
+        except ValueError as error:
+            problems.append(f"ORION_TRUSTED_PROXIES: {error}")
+        if any(Keyring in composition.needs(plugin).values() for plugin in self.plugins.values()):
+            try:
+                self._keyring = self._load_keyring()
+            except StartRefused as refused:
+                problems += refused.problems
+        if problems:
+            raise StartRefused(list(dict.fromkeys(problems)))
+        self._bus = None
+        self._cache_later = None
+        self._identity = TokenIdentity(
+            self.service(Auth),
+            issuer=self.settings.issuer,
+            audience=AUDIENCE,
+            clock=self.clock,
+            cache=_LateCache(self),
+            local="auth" in self.plugins,
+        )
+
+    def _load_keyring(self) -> Keyring:
+        if self.settings.keyring:
+            return Keyring.load(self.settings.keyring.reveal())
+        if self.settings.durable_elsewhere:
+            raise StartRefused(
+                ["ORION_KEYRING is not set; several hosts share its keys. Make one with: orion keyring new > keyring.json"]
+            )
+        return Keyring.load_or_create(self.settings.data_dir / "keyring.json")
+
+
+_HEALTH = ("/health", "/health/live", "/health/ready", "/health/startup")
+
+
+class _LateCache:
+    """The cache of a platform that may not be open yet."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._platform._cache, name)  # noqa: SLF001 - the platform's own helper
+
+
+def _in_transaction() -> bool:
+    return OPEN_TRANSACTION.get() is not None
+
+
+def _chosen(discovery: Discovery, names: Iterable[str]) -> dict[str, Plugin]:
+    wanted = list(dict.fromkeys(names))
+    broken = {item.name: item.reason for item in discovery.broken}
+    problems = []
+    for name in wanted:
+        if name in broken:
+            problems.append(f"the plugin {name} cannot be loaded: {broken[name]}")
+        elif name not in discovery.plugins:
+            known = ", ".join(sorted(discovery.plugins)) or "none"
+            problems.append(f"there is no plugin {name}; installed are {known}")
+    if problems:
+        raise StartRefused(problems)
+    return {name: plugin for name, plugin in discovery.plugins.items() if not wanted or name in wanted}
+
+
+def migration_apps(plugin: Plugin) -> list[MigrationApp]:
+    """The migrations that the database of `plugin` needs, in order: core's, then its own."""
+    own = [MigrationApp(f"orion_{plugin.name}", plugin.migrations)] if plugin.migrations else []
+    return [CORE_MIGRATIONS, *own]
+
+
+def settings_from_env(
+    discovery: Discovery, *, env: Mapping[str, str] | None = None, split: Mapping[str, str] | None = None
+) -> Settings:
+    """The settings in `env` (the process's environment) and ./orion.toml, checked against all installed plugins."""
+    kinds = {name: plugin.settings for name, plugin in discovery.plugins.items()}
+    return load(os.environ if env is None else env, kinds, toml=Path("orion.toml"), split=split)
