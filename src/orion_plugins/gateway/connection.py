@@ -71,6 +71,7 @@ class Connection(asyncio.Protocol):
         self._interim = False  # the head that has come is a 1xx
         self._done = False  # the answer is whole
         self._reusable = False
+        self._chunked = False
         self._until_close = False
         self._surplus = False
         self._overhead = 0  # bytes since the last one of a body
@@ -210,7 +211,13 @@ class Connection(asyncio.Protocol):
         self._field_bytes += len(name) + len(value)
         if self._fields > MAX_FIELDS or self._field_bytes > MAX_HEAD:
             raise UpstreamBroken(f"more than {MAX_FIELDS} header fields or {MAX_HEAD} bytes of them")
-        self._headers.append((name.lower(), value))
+        self._headers.append((name.lower(), value.rstrip(b" \t")))  # the parser leaves white space at the end
+        if name[0] in b"Tt" and name.lower() == b"transfer-encoding":
+            # Another coding would reach the client as content, its name gone with the hop-by-hop fields. A tab is
+            # not stripped here: the parser reads a body after "chunked<TAB>" until the connection closes.
+            if self._chunked or value.rstrip(b" ").lower() != b"chunked":
+                raise UpstreamBroken("its transfer coding is not chunked alone")
+            self._chunked = True
 
     def on_headers_complete(self) -> None:
         if self._done:
@@ -222,20 +229,17 @@ class Connection(asyncio.Protocol):
                 raise UpstreamBroken("it switched protocols without being asked")
             self._interim = True
             self._headers = []
+            self._chunked = False
             return
         if status > 599:
             raise UpstreamBroken(f"there is no status {status}")
-        framed = self._bodyless or status in (204, 304)
-        for name, value in headers:
-            if name == b"content-length":
-                framed = True
-            elif name == b"transfer-encoding":
-                # Another coding would reach the client as content, its name gone with the hop-by-hop fields.
-                if value.lower() != b"chunked":
-                    raise UpstreamBroken("its transfer coding is not chunked alone")
-                framed = True
         self._headed = True
-        self._until_close = not framed
+        self._until_close = not (
+            self._bodyless
+            or self._chunked
+            or status in (204, 304)
+            or any(name == b"content-length" for name, _ in headers)
+        )
         self._reusable = self._parser.should_keep_alive()
         assert self._exchange is not None  # noqa: S101 - data_received feeds the parser only with an exchange
         self._exchange.begin(status, headers)

@@ -66,6 +66,16 @@ class Pool(Owner):
         self._emptied: asyncio.Event | None = None
         self._closed = False
 
+    @property
+    def taken(self) -> int:
+        """How many places of `limit` are in use, idle connections included."""
+        return self._taken
+
+    @property
+    def idle(self) -> int:
+        """How many connections wait for a request."""
+        return len(self._idle)
+
     async def send(
         self,
         method: str,
