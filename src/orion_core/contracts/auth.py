@@ -14,6 +14,9 @@ from orion_core.events import event
 from orion_core.validators import is_email, is_plain, max_len, min_len
 from orion_core.value import value
 
+AUDIENCE = "orion"
+"""The `aud` of every access token."""
+
 
 @value
 class Register:
@@ -185,7 +188,7 @@ class Auth(Contract, name="auth"):
     @repeatable
     @abc.abstractmethod
     async def logout(self, refresh_token: str) -> None:
-        """End the session of the refresh token, or the caller's own when it is empty; never says that there was none."""
+        """End the caller's session, and that of the refresh token unless it is empty; never says that there was none."""
 
     @repeatable
     @abc.abstractmethod

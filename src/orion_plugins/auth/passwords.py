@@ -1,7 +1,7 @@
 """Passwords at rest: bcrypt over a peppered HMAC, in a form that carries its scheme and the pepper's id.
 
-``orion1$<kid>$2b$10$<salt and digest>`` is ``bcrypt(base64(HMAC-SHA-384(pepper[kid], utf8(password))), rounds=10)``. The
-HMAC makes 64 characters of any length in bytes, so bcrypt's limit of 72 bytes is never met and no byte is ignored. A
+``orion1$<kid>$2b$10$<salt and digest>`` is ``bcrypt(base64(HMAC-SHA-384(pepper[kid], utf8(password))), rounds=10)``.
+The HMAC makes 64 characters of any length in bytes, so bcrypt's limit of 72 bytes is never met and every byte counts. A
 password counts exactly as typed: nothing is trimmed or normalised.
 
 Plain bcrypt hashes, as other systems leave them, verify too and are to be replaced on success (`needs_rehash`).
@@ -59,14 +59,14 @@ def verify_password(password: str, stored: str, peppers: Sequence[Key]) -> bool:
     scheme = _HASH.fullmatch(stored)
     pepper = next((key for key in peppers if scheme and key.kid == scheme[1]), None)
     if scheme is None or (scheme[1] and pepper is None):
-        _check(_peppered(_STAND_IN, peppers[0]), decoy(peppers[0]))
+        bcrypt.checkpw(_peppered(_STAND_IN, peppers[0]), _decoy())
         return False
     if pepper is not None:
         secret = _peppered(_STAND_IN if given is None else given, pepper)
     else:
         # What other systems did before bcrypt itself began to refuse more.
         secret = (given or _STAND_IN)[:_BCRYPT_LIMIT]
-    return _check(secret, scheme[2]) and given is not None
+    return bcrypt.checkpw(secret, scheme[2].encode()) and given is not None
 
 
 def needs_rehash(stored: str, pepper: Key) -> bool:
@@ -76,8 +76,12 @@ def needs_rehash(stored: str, pepper: Key) -> bool:
 
 def decoy(pepper: Key) -> str:
     """A stored form of today's cost that no password verifies for, to spend the same time on an unknown account."""
-    salt = bcrypt.gensalt(ROUNDS).decode()
-    return f"{_SCHEME}${pepper.kid}{salt}{''.join(secrets.choice(_BCRYPT_ALPHABET) for _ in range(31))}"
+    return f"{_SCHEME}${pepper.kid}{_decoy().decode()}"
+
+
+def _decoy() -> bytes:
+    digest = "".join(secrets.choice(_BCRYPT_ALPHABET) for _ in range(31))
+    return bcrypt.gensalt(ROUNDS) + digest.encode()
 
 
 def _bytes(password: str) -> bytes | None:
@@ -90,7 +94,3 @@ def _bytes(password: str) -> bytes | None:
 
 def _peppered(password: bytes, pepper: Key) -> bytes:
     return base64.b64encode(hmac.digest(pepper.secret, password, "sha384"))
-
-
-def _check(secret: bytes, stored: str) -> bool:
-    return bcrypt.checkpw(secret, stored[stored.rindex("$2") :].encode())

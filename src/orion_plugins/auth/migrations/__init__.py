@@ -1,0 +1,1 @@
+"""Migrations of auth, in the order of their names."""

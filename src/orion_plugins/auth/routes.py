@@ -1,0 +1,91 @@
+"""The public HTTP API of auth: ``/api/v1/auth`` and the key set at ``/.well-known/jwks.json``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated
+
+import attrs
+from litestar import Controller, Response, get, post
+from litestar.datastructures import ResponseHeader
+from litestar.di import NamedDependency
+from litestar.params import HeaderParameter, JSONBody
+from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED, HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED
+
+from orion_core.contracts.auth import Auth, Login, Me, Register, Tokens
+from orion_core.validators import max_len
+from orion_core.value import value
+from orion_core.web import public, signed_in
+
+_MAX_TOKEN = 512
+_NEVER_STORED = [ResponseHeader(name="Cache-Control", value="no-store", description="tokens are never cached")]
+_KEYS_LIVE = "public, max-age=300"
+
+
+@value
+class Refresh:
+    """The refresh token to spend."""
+
+    refresh_token: str = attrs.field(validator=max_len(_MAX_TOKEN), repr=False)
+
+
+@value
+class Leave:
+    """The refresh token whose session ends; without one the session of the access token ends."""
+
+    refresh_token: str = attrs.field(default="", validator=max_len(_MAX_TOKEN), repr=False)
+
+
+class AuthRoutes(Controller):
+    """Opening accounts and sessions."""
+
+    path = "/api/v1/auth"
+    tags = ("auth",)
+
+    @post("/register", opt=public(), status_code=HTTP_201_CREATED, response_headers=_NEVER_STORED)
+    async def register(self, auth: NamedDependency[Auth], data: JSONBody[Register]) -> Tokens:
+        """Open an account and sign in; 409 `auth.email_taken` for a taken address."""
+        return await auth.sign_up(data)
+
+    @post("/login", opt=public(), status_code=HTTP_200_OK, response_headers=_NEVER_STORED)
+    async def login(self, auth: NamedDependency[Auth], data: JSONBody[Login]) -> Tokens:
+        """Sign in; every refusal is the same 401 `auth.invalid_credentials`."""
+        return await auth.login(data)
+
+    @post("/refresh", opt=public(), status_code=HTTP_200_OK, response_headers=_NEVER_STORED)
+    async def refresh(self, auth: NamedDependency[Auth], data: JSONBody[Refresh]) -> Tokens:
+        """Spend a refresh token for a new pair; 400 `auth.invalid_grant` for one that does not count."""
+        return await auth.refresh(data.refresh_token)
+
+    @post("/logout", opt=public(), status_code=HTTP_204_NO_CONTENT)
+    async def logout(self, auth: NamedDependency[Auth], data: JSONBody[Leave | None] = None) -> None:
+        """End the session of the access token, and that of the refresh token in the body if there is one."""
+        await auth.logout(data.refresh_token if data else "")
+
+    @get("/me", opt=signed_in())
+    async def me(self, auth: NamedDependency[Auth]) -> Me:
+        """The caller's account, roles and permissions."""
+        return await auth.me()
+
+
+class KeyRoutes(Controller):
+    """The keys that verify access tokens (RFC 7517)."""
+
+    path = "/.well-known"
+    tags = ("auth",)
+
+    @get("/jwks.json", opt=public(), media_type="application/jwk-set+json")
+    async def keys(
+        self,
+        auth: NamedDependency[Auth],
+        known: Annotated[str, HeaderParameter(name="If-None-Match", description="the ETag of a copy one has")] = "",
+    ) -> Response[bytes]:
+        """The public keys; they may be kept for five minutes."""
+        found = [attrs.asdict(key) for key in await auth.keys()]
+        body = json.dumps({"keys": found}, separators=(",", ":")).encode()
+        etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        headers = {"ETag": etag, "Cache-Control": _KEYS_LIVE}
+        if known.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in known.split(",")):
+            return Response(b"", headers=headers, status_code=HTTP_304_NOT_MODIFIED)
+        return Response(body, headers=headers)
