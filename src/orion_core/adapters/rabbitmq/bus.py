@@ -17,13 +17,13 @@ from orion_core.adapters.rabbitmq.topology import EVERYTHING, Topology
 from orion_core.adapters.rabbitmq.url import Address, parse
 from orion_core.errors import StartRefused
 from orion_core.events import Envelope
-from orion_core.ports.bus import RETRY_DELAYS, BusClosed, Consumer, Disconnected, Handler, Published, Subscription
+from orion_core.ports.bus import RETRY_DELAYS, Bus, BusClosed, Consumer, Disconnected, Handler, Published, Subscription
 from orion_core.ports.check import Check
 
 _log = logging.getLogger("orion.bus")
 
 
-class RabbitBus:
+class RabbitBus(Bus):
     """Events over RabbitMQ 3.10 and later: topic exchanges, a quorum queue per listener, confirmed publishes.
 
     Publishing and consuming have a connection each, since a broker that blocks publishers stops reading their socket,
