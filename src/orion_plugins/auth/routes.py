@@ -13,6 +13,7 @@ from litestar.di import NamedDependency
 from litestar.params import HeaderParameter, JSONBody
 from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED, HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED
 
+from orion_core.codec import to_plain
 from orion_core.contracts.auth import Auth, Login, Me, Register, Tokens
 from orion_core.validators import max_len
 from orion_core.value import value
@@ -82,7 +83,7 @@ class KeyRoutes(Controller):
         known: Annotated[str, HeaderParameter(name="If-None-Match", description="the ETag of a copy one has")] = "",
     ) -> Response[bytes]:
         """The public keys; they may be kept for five minutes."""
-        found = [attrs.asdict(key) for key in await auth.keys()]
+        found = [to_plain(key) for key in await auth.keys()]
         body = json.dumps({"keys": found}, separators=(",", ":")).encode()
         etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         headers = {"ETag": etag, "Cache-Control": _KEYS_LIVE}
