@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import math
 import os
 import re
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar, TypeVarTuple, Unpack
+from typing import Any, Literal, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from piccolo.engine import Engine
@@ -27,43 +25,30 @@ from piccolo.engine.sqlite import SQLiteEngine, SQLiteTransaction, TransactionTy
 from piccolo.querystring import QueryString
 
 from orion_core.adapters._database import Callbacks, finish, outermost
+from orion_core.adapters._sqlite_connection import (
+    Rows,
+    Worker,
+    begin,
+    commit,
+    execute,
+    execute_within,
+    give_up,
+    is_read,
+    translated,
+    use_wal,
+)
 from orion_core.ports.check import Check
 from orion_core.ports.database import OPEN_TRANSACTION, DatabaseUnavailable, Dialect, Transaction
-from orion_core.ports.database_errors import UniqueViolation
 
 Synchronous = Literal["FULL", "NORMAL", "EXTRA"]
-Rows = list[dict[str, Any]]
 
 _DIALECT = Dialect(
     name="sqlite",
     now_ms="CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
     skip_locked="",
 )
-_T = TypeVar("_T")
-_Args = TypeVarTuple("_Args")
-_INLINE_SECONDS = 0.01
-_INLINE_STEPS = 1000
 _MINIMUM = (3, 35, 0)  # RETURNING
-_AWAY = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_NOTADB,
-    sqlite3.SQLITE_PROTOCOL,
-    sqlite3.SQLITE_READONLY,
-}
-_UNIQUE = {
-    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
-    sqlite3.SQLITE_CONSTRAINT_ROWID,
-    sqlite3.SQLITE_CONSTRAINT_UNIQUE,
-}
 _PLACEHOLDER = re.compile(r"('(?:[^']|'')*')|\$(\d+)")
-_READS = re.compile(r"\s*(SELECT|EXPLAIN|VALUES)\b", re.IGNORECASE)
-_WITH = re.compile(r"\s*WITH\b", re.IGNORECASE)
-_WRITES = re.compile(r"\b(INSERT|UPDATE|DELETE|REPLACE)\b", re.IGNORECASE)
 
 
 class SqliteDatabase:
@@ -150,10 +135,10 @@ class SqliteEngine(SQLiteEngine):
         self.file = file
         self.lock = asyncio.Lock()
         connect = functools.partial(self._connect, synchronous, busy_timeout)
-        self.writer = _Worker(connect())
+        self.writer = Worker(connect())
         # Waiting for a lock would block the event loop, so only the slow reader does.
-        self._reader = _Worker(connect(query_only=True, wait=0.0))
-        self._slow_reader = _Worker(connect(query_only=True))
+        self._reader = Worker(connect(query_only=True, wait=0.0))
+        self._slow_reader = Worker(connect(query_only=True))
 
     async def check_version(self) -> None:
         """Checked in `SqliteDatabase.open`."""
@@ -179,11 +164,11 @@ class SqliteEngine(SQLiteEngine):
         if transaction:
             statements: _Statements = transaction.connection
             return await statements.execute(sql, args)
-        if _is_read(sql):
+        if is_read(sql):
             rows = self._reader.attempt(sql, args)
-            return await _translated(self._slow_reader.run(_execute, sql, args)) if rows is None else rows
+            return await translated(self._slow_reader.run(execute, sql, args)) if rows is None else rows
         async with self.lock:
-            return await _translated(self.writer.run(_execute, sql, args))
+            return await translated(self.writer.run(execute, sql, args))
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -197,7 +182,7 @@ class SqliteEngine(SQLiteEngine):
         try:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute(f"PRAGMA synchronous = {synchronous}")
-            _use_wal(connection, time.monotonic() + busy_timeout)
+            use_wal(connection, time.monotonic() + busy_timeout)
             if query_only:
                 connection.execute("PRAGMA query_only = ON")
             if wait is not None:
@@ -232,7 +217,7 @@ class SqliteTransaction(SQLiteTransaction):
             return self._parent
         await self.engine.lock.acquire()
         try:
-            await _translated(self.engine.writer.run(_begin))
+            await translated(self.engine.writer.run(begin))
         except BaseException:
             with suppress(DatabaseUnavailable):
                 self._abandon()
@@ -258,6 +243,7 @@ class SqliteTransaction(SQLiteTransaction):
                 await finish(self._abandon())
         elif self._committed:
             self.engine.lock.release()
+            self._callbacks.run()
         else:
             await self._commit()
         return False
@@ -265,7 +251,7 @@ class SqliteTransaction(SQLiteTransaction):
     def _abandon(self) -> asyncio.Future[None]:
         # The worker runs what it is given in order: whoever gets the lock next begins after this roll back.
         try:
-            return self.engine.writer.run(_give_up)
+            return self.engine.writer.run(give_up)
         finally:
             self.engine.lock.release()
 
@@ -274,11 +260,11 @@ class SqliteTransaction(SQLiteTransaction):
             await finish(self._abandon())
             raise RuntimeError("a statement failed in this transaction, so it cannot commit: let its error leave it")
         try:
-            committed = self.engine.writer.run(_commit)
+            committed = self.engine.writer.run(commit)
         finally:
             self.engine.lock.release()
         try:
-            await _translated(finish(committed))
+            await translated(finish(committed))
         finally:
             if not committed.cancelled() and committed.exception() is None:
                 self._callbacks.run()
@@ -290,7 +276,7 @@ class _Statements:
     SQLite would go on, PostgreSQL does not: what works on one must work on the other.
     """
 
-    def __init__(self, writer: _Worker) -> None:
+    def __init__(self, writer: Worker) -> None:
         self._writer = writer
         self.failed = False
 
@@ -301,141 +287,12 @@ class _Statements:
             raise RuntimeError("a statement failed in this transaction, so it takes no more: let its error leave it")
         try:
             # Only reads: SQLite rolls back the whole transaction when it has to break off a write.
-            if _is_read(sql) and (rows := self._writer.attempt(sql, args)) is not None:
+            if is_read(sql) and (rows := self._writer.attempt(sql, args)) is not None:
                 return rows
-            return await _translated(self._writer.run(_execute_within, sql, args))
+            return await translated(self._writer.run(execute_within, sql, args))
         except BaseException:
             self.failed = True
             raise
-
-
-class _Worker:
-    """One connection and the one thread that uses it, in the order of the calls."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection: sqlite3.Connection | None = connection
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="orion-sqlite")
-        self._last: Future[Any] | None = None
-        self._inline_until = math.inf
-        connection.set_progress_handler(self._too_slow, _INLINE_STEPS)
-
-    def run(self, work: Callable[[sqlite3.Connection, Unpack[_Args]], _T], *args: *_Args) -> asyncio.Future[_T]:
-        """Call `work` with the connection and `args` in the thread."""
-        if self._connection is None:
-            raise DatabaseUnavailable("the database is closed")
-        last = self._thread.submit(work, self._connection, *args)
-        self._last = last
-        return asyncio.wrap_future(last)
-
-    def attempt(self, sql: str, args: Sequence[Any]) -> Rows | None:
-        """The rows of a read, if that takes milliseconds and nobody else uses the connection now; else None."""
-        if self._connection is None:
-            raise DatabaseUnavailable("the database is closed")
-        if self._last is not None and not self._last.done():
-            return None
-        self._inline_until = time.monotonic() + _INLINE_SECONDS
-        try:
-            return _execute(self._connection, sql, args)
-        except sqlite3.Error as error:
-            if _code(error) in (sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_BUSY):
-                return None
-            if (translated := _translate(error)) is None:
-                raise
-            raise translated from error
-        finally:
-            self._inline_until = math.inf
-
-    async def aclose(self) -> None:
-        if self._connection is not None:
-            closed = self.run(sqlite3.Connection.close)
-            self._connection = None
-            await closed
-            self._thread.shutdown()
-
-    def _too_slow(self) -> bool:
-        return time.monotonic() > self._inline_until
-
-
-def _execute(connection: sqlite3.Connection, sql: str, args: Sequence[Any]) -> Rows:
-    cursor = connection.execute(sql, args)
-    if cursor.description is None:
-        return []
-    names = [column[0] for column in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in cursor]
-
-
-def _execute_within(connection: sqlite3.Connection, sql: str, args: Sequence[Any]) -> Rows:
-    # SQLite itself rolls back on some errors (disk full); what follows would then commit statement by statement.
-    if not connection.in_transaction:
-        raise DatabaseUnavailable("the transaction was rolled back by the database")
-    return _execute(connection, sql, args)
-
-
-def _begin(connection: sqlite3.Connection) -> None:
-    _rollback(connection)
-    connection.execute("BEGIN IMMEDIATE")
-
-
-def _commit(connection: sqlite3.Connection) -> None:
-    try:
-        connection.execute("COMMIT")
-    except sqlite3.Error:
-        _rollback(connection)
-        raise
-
-
-def _rollback(connection: sqlite3.Connection) -> None:
-    if connection.in_transaction:
-        connection.execute("ROLLBACK")
-
-
-def _give_up(connection: sqlite3.Connection) -> None:
-    with suppress(sqlite3.Error):  # `_begin` tries again, and reports it
-        _rollback(connection)
-
-
-def _use_wal(connection: sqlite3.Connection, until: float) -> None:
-    # Changing the journal takes an exclusive lock for which SQLite does not wait when several processes ask at once.
-    while True:
-        try:
-            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
-                connection.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-async def _translated(work: Awaitable[_T]) -> _T:
-    try:
-        return await work
-    except sqlite3.Error as error:
-        if (translated := _translate(error)) is None:
-            raise
-        raise translated from error
-
-
-def _code(error: sqlite3.Error) -> int:
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF
-
-
-def _translate(error: sqlite3.Error) -> Exception | None:
-    if getattr(error, "sqlite_errorcode", 0) in _UNIQUE:
-        return _unique(str(error))
-    if _code(error) in _AWAY:
-        return DatabaseUnavailable(f"the database cannot be used now ({error})")
-    return None
-
-
-def _unique(message: str) -> UniqueViolation:
-    # "UNIQUE constraint failed: table.column, table.column" or "... index 'name'"
-    _, _, what = message.partition(": ")
-    if what.startswith("index "):
-        return UniqueViolation(constraint=what.removeprefix("index ").strip("'"))
-    pairs = [pair.partition(".") for pair in what.split(", ")]
-    return UniqueViolation(pairs[0][0], [column for _, _, column in pairs])
 
 
 def _parse(path: str | os.PathLike[str]) -> tuple[Path, dict[str, str]]:
@@ -468,8 +325,3 @@ def _synchronous(mode: str) -> Synchronous:
 @functools.lru_cache(maxsize=1024)
 def _numbered(sql: str) -> str:
     return _PLACEHOLDER.sub(lambda match: match[1] or f"?{match[2]}", sql)
-
-
-@functools.lru_cache(maxsize=1024)
-def _is_read(sql: str) -> bool:
-    return bool(_READS.match(sql) or (_WITH.match(sql) and not _WRITES.search(sql)))
