@@ -59,7 +59,7 @@ class Wire:
         return await self.reader.readexactly(int((request.all("content-length") or ["0"])[0]))
 
     async def chunk(self) -> bytes:
-        size = int(await self.reader.readline(), 16)
+        size = int(await self.reader.readuntil(b"\r\n"), 16)
         part = await self.reader.readexactly(size)
         assert await self.reader.readexactly(2) == b"\r\n"
         return part
