@@ -155,6 +155,17 @@ class Platform:
             found = self._stubs[contract] = stub(contract, self._dispatch, _in_transaction)
         return cast(C, found)
 
+    def replace(self, contract: type[Contract], call: Call) -> None:
+        """From now on reach `contract` by `call`: for tests."""
+        self._calls[contract.contract_name] = call
+
+    def wake(self) -> None:
+        """Look for work now instead of at the next interval."""
+        for relay in self._relays:
+            relay.wake()
+        for queue in self.queues.values():
+            queue.wake()
+
     async def _dispatch(self, operation: Operation, args: dict[str, Any]) -> Any:
         call = self._calls.get(operation.contract)
         if call is None:
@@ -447,7 +458,7 @@ class Platform:
             networks(self.settings.trusted_proxies)
         except ValueError as error:
             problems.append(f"ORION_TRUSTED_PROXIES: {error}")
-        if any(Keyring in composition.needs(plugin).values() for plugin in self.plugins.values()):
+        if not problems and any(Keyring in composition.needs(plugin).values() for plugin in self.plugins.values()):
             try:
                 self._keyring = self._load_keyring()
             except StartRefused as refused:
