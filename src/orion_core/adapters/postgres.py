@@ -35,7 +35,6 @@ _DIALECT = Dialect(
     skip_locked="FOR UPDATE SKIP LOCKED",
 )
 _EXTENSIONS = "orion_ext"
-_POOL = 10
 _CONNECT_SECONDS = 3.0
 _ACQUIRE_SECONDS = 2.0
 _RELEASE_SECONDS = 2.0
@@ -69,11 +68,11 @@ class PostgresDatabase:
         self._schema = schema
 
     @classmethod
-    async def open(cls, url: str, *, lazy: bool = False) -> Self:
+    async def open(cls, url: str, *, pool: int = 10, lazy: bool = False) -> Self:
         """Connect to `url`: ``postgresql://user:password@host:5432/database``, with as an optional query
 
         - ``schema``: the service's own schema, instead of the role's search path;
-        - ``pool``: connections at most, 10;
+        - ``pool``: connections at most, instead of `pool`;
         - ``command_timeout``: seconds that one statement may take, 5;
         - anything else for the driver, such as ``sslmode``.
 
@@ -89,7 +88,7 @@ class PostgresDatabase:
             _number(options, "command_timeout", _COMMAND_SECONDS),
         )
         try:
-            await engine.start(int(_number(options, "pool", _POOL)))
+            await engine.start(int(_number(options, "pool", pool)))
             if not lazy:
                 await engine.execute("SELECT 1", ())
         except BaseException as error:

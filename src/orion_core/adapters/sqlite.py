@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from piccolo.engine import Engine
@@ -40,7 +40,7 @@ from orion_core.adapters._sqlite_connection import (
 from orion_core.ports.check import Check
 from orion_core.ports.database import OPEN_TRANSACTION, DatabaseUnavailable, Dialect, Transaction
 
-Synchronous = Literal["FULL", "NORMAL", "EXTRA"]
+_SYNCHRONOUS = ("FULL", "NORMAL", "EXTRA")
 
 _DIALECT = Dialect(
     name="sqlite",
@@ -61,18 +61,17 @@ class SqliteDatabase:
         self._engine = engine
 
     @classmethod
-    async def open(
-        cls, path: str | os.PathLike[str], *, synchronous: Synchronous = "FULL", busy_timeout: float = 5.0
-    ) -> Self:
+    async def open(cls, path: str | os.PathLike[str], *, synchronous: str = "full", busy_timeout: float = 5.0) -> Self:
         """Open the file at `path`, made with mode 0600 if it is new, and its folder.
 
         `path` is a path or a URL ``sqlite:///relative/file.db``, ``sqlite:////absolute/file.db``, with ``synchronous``
-        as an optional query. Raises ValueError for another URL or a database in memory, `DatabaseUnavailable` when the
+        as an optional query (full, normal, extra). Raises ValueError for another URL or a database in memory, `DatabaseUnavailable` when the
         file cannot be opened or is no database.
         """
         file, options = _parse(path)
-        if mode := options.pop("synchronous", ""):
-            synchronous = _synchronous(mode)
+        synchronous = options.pop("synchronous", synchronous)
+        if synchronous.upper() not in _SYNCHRONOUS:
+            raise ValueError(f"synchronous of the database is {synchronous!r}: use full, normal or extra")
         if options:
             raise ValueError(f"the database URL has an unknown parameter {min(options)!r}: use synchronous only")
         if sqlite3.sqlite_version_info < _MINIMUM:
@@ -127,7 +126,7 @@ class SqliteDatabase:
 class SqliteEngine(SQLiteEngine):
     """Piccolo's engine on kept connections: its own opens a connection and a thread for each statement."""
 
-    def __init__(self, file: Path, synchronous: Synchronous, busy_timeout: float) -> None:
+    def __init__(self, file: Path, synchronous: str, busy_timeout: float) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         # The mode is given at creation, so that the file is never readable by others; WAL files inherit it.
         os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
@@ -176,7 +175,7 @@ class SqliteEngine(SQLiteEngine):
             await finish(worker.aclose())
 
     def _connect(
-        self, synchronous: Synchronous, busy_timeout: float, *, query_only: bool = False, wait: float | None = None
+        self, synchronous: str, busy_timeout: float, *, query_only: bool = False, wait: float | None = None
     ) -> sqlite3.Connection:
         connection: sqlite3.Connection = sqlite3.connect(**{**self.connection_kwargs, "check_same_thread": False})
         try:
@@ -309,17 +308,6 @@ def _parse(path: str | os.PathLike[str]) -> tuple[Path, dict[str, str]]:
     if not file or file.startswith(":memory:"):
         raise ValueError("a database in memory has no second connection: name a file, a temporary one in tests")
     return Path(file), options
-
-
-def _synchronous(mode: str) -> Synchronous:
-    match mode.upper():
-        case "FULL":
-            return "FULL"
-        case "NORMAL":
-            return "NORMAL"
-        case "EXTRA":
-            return "EXTRA"
-    raise ValueError(f"synchronous in the database URL is {mode!r}: use full, normal or extra")
 
 
 @functools.lru_cache(maxsize=1024)
