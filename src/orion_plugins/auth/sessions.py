@@ -9,16 +9,23 @@ from __future__ import annotations
 import hmac
 import json
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import attrs
 
 from orion_core.ids import new_id
+from orion_core.ports.database import Database
 from orion_plugins.auth.audit import client_ip, user_agent
 from orion_plugins.auth.settings import AuthSettings
 from orion_plugins.auth.tables import ACTIVE, RefreshToken, Session, User
 from orion_plugins.auth.tokens import Grant, fingerprint, new_refresh_token
+
+_FIND = """
+SELECT t.token_hash, t.used_at, t.expires_at, s.id AS session, s.ip_address, s.expires_at AS absolute,
+    s.idle_expires_at, s.revoked_at, s.created_at, s.amr, u.id AS owner, u.email, u.status
+FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id JOIN users u ON u.id = s.user_id
+WHERE t.token_hash = $1
+"""
 
 
 @attrs.frozen(kw_only=True)
@@ -70,34 +77,15 @@ async def start(user_id: UUID, version: int, amr: tuple[str, ...], now: datetime
     return Issued(Grant(user_id=user_id, session_id=session_id, version=version, signed_in_at=now, amr=amr), token)
 
 
-async def find(token: str, now: datetime) -> Family | None:
+async def find(db: Database, token: str, now: datetime) -> Family | None:
     """The family of a refresh token, or None when nobody has been given it."""
     wanted = fingerprint(token)
-    # Piccolo types what is reached through two foreign keys as a plain column.
-    session: Any = RefreshToken.session_id
-    row = (
-        await RefreshToken.select(
-            RefreshToken.token_hash,
-            RefreshToken.used_at,
-            RefreshToken.expires_at,
-            session.id.as_alias("session"),
-            session.expires_at.as_alias("absolute"),
-            session.idle_expires_at.as_alias("idle"),
-            session.revoked_at.as_alias("revoked_at"),
-            session.created_at.as_alias("signed_in_at"),
-            session.amr.as_alias("amr"),
-            session.user_id.id.as_alias("owner"),
-            session.ip_address.as_alias("ip_address"),
-            session.user_id.email.as_alias("email"),
-            session.user_id.status.as_alias("status"),
-        )
-        .where(RefreshToken.token_hash == wanted)
-        .first()
-    )
+    rows = await db.fetch(_FIND, wanted)
+    row = rows[0] if rows else None
     if row is None or not hmac.compare_digest(row["token_hash"], wanted):
         return None
     spent = row["used_at"] is not None
-    live = row["revoked_at"] is None and row["idle"] > now and row["status"] == ACTIVE
+    live = row["revoked_at"] is None and row["idle_expires_at"] > now and row["status"] == ACTIVE
     return Family(
         session_id=row["session"],
         user_id=row["owner"],
@@ -107,7 +95,7 @@ async def find(token: str, now: datetime) -> Family | None:
         live=live and (spent or row["expires_at"] > now),
         spent=spent,
         expires_at=row["absolute"],
-        signed_in_at=row["signed_in_at"],
+        signed_in_at=row["created_at"],
         amr=tuple(json.loads(row["amr"])),
     )
 
