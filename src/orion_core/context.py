@@ -57,8 +57,7 @@ class Actor:
         if self.kind == "system":
             return True
         return any(
-            held == permission or (held.endswith("*") and permission.startswith(held[:-1]))
-            for held in self.permissions
+            held == permission or (held.endswith("*") and permission.startswith(held[:-1])) for held in self.permissions
         )
 
     def require(self, permission: str) -> None:

@@ -99,7 +99,12 @@ _operations: dict[type, dict[str, Operation]] = {}
 def contract_of(service: type) -> type[Contract]:
     """The contract that the class `service` keeps; raises TypeError for a class that keeps none."""
     for base in service.__mro__:
-        if base is not Contract and isinstance(base, type) and issubclass(base, Contract) and "contract_name" in vars(base):
+        if (
+            base is not Contract
+            and isinstance(base, type)
+            and issubclass(base, Contract)
+            and "contract_name" in vars(base)
+        ):
             return base
     raise TypeError(f"{service.__name__} keeps no contract: derive it from a class made with Contract, name=...")
 
@@ -109,8 +114,7 @@ def operations(contract: type[Contract]) -> Mapping[str, Operation]:
     found = _operations.get(contract)
     if found is None:
         found = _operations[contract] = {
-            name: _operation(contract, name, getattr(contract, name))
-            for name in sorted(contract.__abstractmethods__)
+            name: _operation(contract, name, getattr(contract, name)) for name in sorted(contract.__abstractmethods__)
         }
     return found
 

@@ -157,9 +157,7 @@ class Unavailable(Error):
     title = "Unavailable"
     code = "unavailable"
 
-    def __init__(
-        self, detail: str = "", *, errors: Sequence[FieldError] = (), retry_after: float | None = 1.0
-    ) -> None:
+    def __init__(self, detail: str = "", *, errors: Sequence[FieldError] = (), retry_after: float | None = 1.0) -> None:
         super().__init__(detail, errors=errors, retry_after=retry_after)
 
 

@@ -12,12 +12,11 @@ Start: choose → open → migrate or check → build → listen → relay → j
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import importlib.metadata
 import logging
 import os
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, cast
@@ -39,7 +38,7 @@ from orion_core.jobs import Jobs
 from orion_core.keyring import Keyring
 from orion_core.migrate import MigrationApp, pending, up
 from orion_core.outbox import Outbox, Relay
-from orion_core.plugin import Discovery, Plugin, discover
+from orion_core.plugin import Discovery, Plugin, discover, under
 from orion_core.ports.bus import Bus, Consumer, Delivery, Handler, Subscription
 from orion_core.ports.cache import Cache
 from orion_core.ports.clock import Clock
@@ -101,6 +100,7 @@ class Platform:
         self._relays: list[Relay] = []
         self._stack = contextlib.AsyncExitStack()
         self._app: App | None = None
+        self._serves = False
         self._open = False
         self._check()
 
@@ -148,6 +148,20 @@ class Platform:
         away = {**wanted, **known}
         return {name: why for name, why in away.items() if name not in self.plugins and name not in self.settings.peers}
 
+    @property
+    def served(self) -> tuple[str, ...]:
+        """The services of this process."""
+        return tuple(self.plugins)
+
+    @property
+    def prefixes(self) -> Mapping[str, str]:
+        """Every public path prefix of the installed plugins with the service that answers under it."""
+        return {path: name for name, plugin in self.discovery.plugins.items() for path in plugin.paths}
+
+    def on_stop(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Await `callback` when the platform stops."""
+        self._stack.push_async_callback(callback)
+
     def service(self, contract: type[C]) -> C:
         """What `contract` promises, wherever it is kept; every caller uses this, inside and outside of the platform."""
         found = self._stubs.get(contract)
@@ -193,6 +207,8 @@ class Platform:
 
     async def _start(self) -> None:
         stack = self._stack
+        if self._serves and self._app is None:
+            self._app = self._compose()
         self._cache = await choose.open_cache(self.settings, self.clock)
         stack.push_async_callback(self._cache.aclose)
         self._mail = await choose.open_mail(self.settings)
@@ -217,6 +233,7 @@ class Platform:
             await self._stack.aclose()
         finally:
             self._stack = contextlib.AsyncExitStack()
+            self._app = None
             if Platform._live is self:
                 Platform._live = None
 
@@ -352,6 +369,7 @@ class Platform:
             else:
                 await self._app(scope, receive, send)
 
+        self._serves = True
         if self._app is None:
             self._app = self._compose()
         return app
@@ -396,10 +414,23 @@ class Platform:
                 max_body=self.settings.max_body,
             ),
         )
+        app = self._missing(app)
         for plugin in self.plugins.values():
             if plugin.asgi is not None:
                 app = plugin.asgi(app, self)
         return edge(self._fixed(app), networks(self.settings.trusted_proxies))
+
+    def _missing(self, app: App) -> App:
+        """Paths of services that are known but neither here nor reachable from here answer 503, not 404."""
+        away = {prefix: name for prefix, name in self.prefixes.items() if name not in self.plugins}
+
+        async def layer(scope: Scope, receive: Receive, send: Send) -> None:
+            name = under(away, scope["path"]) if scope["type"] == "http" else None
+            if name is not None:
+                raise Unavailable(f"the service {name} is not served here", retry_after=5)
+            await app(scope, receive, send)
+
+        return layer if away else app
 
     def _fixed(self, app: App) -> App:
         """The paths that every host answers itself."""

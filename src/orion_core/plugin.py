@@ -15,8 +15,8 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import types
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 import pluggy
@@ -29,10 +29,35 @@ from orion_core.ports.check import Check
 if TYPE_CHECKING:
     import typer
 
+    from orion_core.settings import Settings
+
 GROUP = "orion.plugins"
 hookspec = pluggy.HookspecMarker("orion")
 hookimpl = pluggy.HookimplMarker("orion")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
+
+
+class Host(Protocol):
+    """What a plugin that wraps the application of its host gets to know of it."""
+
+    @property
+    def settings(self) -> Settings:
+        """The host's settings."""
+        ...
+
+    @property
+    def prefixes(self) -> Mapping[str, str]:
+        """Every public path prefix of the deployment with the service that answers under it."""
+        ...
+
+    @property
+    def served(self) -> Collection[str]:
+        """The services of this process."""
+        ...
+
+    def on_stop(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Await `callback` when the host stops, before databases and bus are closed."""
+        ...
 
 
 @attrs.frozen(kw_only=True)
@@ -43,8 +68,8 @@ class Plugin:
     typed fields are its needs. `routes` are Litestar controllers below ``/api/v1/<name>``; `prefixes` are public paths
     beside that. `tables` are Piccolo tables and `migrations` the package of their migrations. `settings` is a frozen
     attrs class filled from ``ORION_<NAME>_*``. `permissions` are names ``resource:action`` that its routes ask for.
-    `checks` are more health checks by name, given the service. `asgi` wraps the application of the whole host; at most
-    one plugin may give it. `port` is where a process with this service alone listens.
+    `checks` are more health checks by name, given the service. `asgi` wraps the application of the whole host, given it
+    and the `Host`; at most one plugin may give it. `port` is where a process with this service alone listens.
     """
 
     name: str = attrs.field(kw_only=False)
@@ -58,7 +83,7 @@ class Plugin:
     checks: Mapping[str, Callable[[Any], Awaitable[Check]]] = attrs.field(factory=dict)
     searchable: Sequence[Any] = attrs.field(default=(), converter=tuple)
     preferences: Sequence[Any] = attrs.field(default=(), converter=tuple)
-    asgi: Callable[..., Any] | None = None
+    asgi: Callable[[Any, Host], Any] | None = None
     port: int = 0
 
     @name.validator
@@ -193,3 +218,12 @@ def _describe(module: object, label: str) -> Plugin:
 
 def _origin(module: object) -> str:
     return getattr(module, "__name__", None) or type(module).__name__
+
+
+def under(prefixes: Mapping[str, str], path: str) -> str | None:
+    """The service whose prefix covers `path` in whole segments; the longest prefix wins."""
+    best = ""
+    for prefix in prefixes:
+        if len(prefix) > len(best) and path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in ("", "/"):
+            best = prefix
+    return prefixes.get(best)

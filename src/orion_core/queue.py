@@ -94,7 +94,9 @@ class JobQueue:
         hints = typing.get_type_hints(method)
         text = json.dumps({name: codec.to_plain(argument, hints[name]) for name, argument in given.items()})
         if len(text) > MAX_ARGS:
-            raise Invalid(f"the arguments of {kind.method} take {len(text)} bytes, more than {MAX_ARGS}: store them first")
+            raise Invalid(
+                f"the arguments of {kind.method} take {len(text)} bytes, more than {MAX_ARGS}: store them first"
+            )
         job_id = new_id()
         await self._insert(job_id, kind, text, PRIORITIES.index(priority), delay)
         transaction = OPEN_TRANSACTION.get()

@@ -147,6 +147,8 @@ def mutable_parts(hint: Any, path: str = "") -> list[str]:
         return [
             found
             for field in attrs.fields(hint)
-            for found in mutable_parts(hints[field.name], f"{path}.{field.name}" if path else f"{hint.__name__}.{field.name}")
+            for found in mutable_parts(
+                hints[field.name], f"{path}.{field.name}" if path else f"{hint.__name__}.{field.name}"
+            )
         ]
     return [f"{path or hint}: {describe(hint)}"]

@@ -1,5 +1,4 @@
 """What every cache must do."""
-# ruff: noqa: S101 - a suite asserts
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""The services of ORION, each a plugin."""

@@ -1,0 +1,1 @@
+"""Migrations of notifications, in the order of their names."""

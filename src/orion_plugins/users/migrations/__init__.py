@@ -1,0 +1,1 @@
+"""Migrations of users, in the order of their names."""
