@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import asyncpg
@@ -23,12 +23,11 @@ from piccolo.engine.postgres import PostgresTransaction as PiccoloTransaction
 from piccolo.querystring import QueryString
 
 from orion_core.adapters._database import Callbacks, finish, outermost
+from orion_core.adapters._postgres_errors import drop, guarded, is_closed, translated, was_stale
 from orion_core.ports.check import Check
 from orion_core.ports.database import OPEN_TRANSACTION, DatabaseUnavailable, Dialect, Transaction
-from orion_core.ports.database_errors import UniqueViolation
 
 _log = logging.getLogger("orion.database")
-_T = TypeVar("_T")
 _DIALECT = Dialect(
     name="postgresql",
     now_ms="(extract(epoch FROM clock_timestamp()) * 1000)::bigint",
@@ -43,20 +42,7 @@ _CHECK_SECONDS = 1.0
 _MIGRATION_SECONDS = 24 * 3600.0
 _LOCK_MINUTES = 10
 _SCHEMA = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-_KEY = re.compile(r"\((.+?)\)=\(")
-_AWAY = (
-    OSError,
-    asyncpg.InternalClientError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InsufficientResourcesError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.TransactionRollbackError,
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.InvalidCachedStatementError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.ReadOnlySQLTransactionError,
-)
+_READS = re.compile(r"\s*SELECT\b", re.IGNORECASE)
 _PATIENT: ContextVar[bool] = ContextVar("orion_postgres_patient", default=False)
 
 
@@ -124,9 +110,9 @@ class PostgresDatabase:
 
         The lock belongs to a connection of its own and ends with it, also when the process dies.
         """
-        connection = await _translated(self._engine.get_new_connection())
+        connection = await translated(self._engine.get_new_connection())
         try:
-            await _translated(self._lock_schema(connection))
+            await translated(self._lock_schema(connection))
             token = _PATIENT.set(True)
             try:
                 yield
@@ -195,18 +181,28 @@ class PostgresEngine(PiccoloEngine):
         transaction = self.current_transaction.get()
         if transaction:
             return await self._fetch(transaction.connection, sql, args)
-        connection = await self.acquire()
         try:
-            return await self._fetch(connection, sql, args)
-        finally:
-            await self.release(connection)
+            return await self._fetch_alone(sql, args)
+        except DatabaseUnavailable as error:
+            if not (was_stale(error) and _READS.match(sql)):
+                raise
+        return await self._fetch_alone(sql, args)
+
+    async def begin(self) -> Any:
+        """A connection of the pool with a transaction begun."""
+        try:
+            return await self._begin()
+        except DatabaseUnavailable as error:
+            if not was_stale(error):
+                raise
+        return await self._begin()
 
     async def acquire(self) -> Any:
         """A connection of the pool; raises `DatabaseUnavailable` after two seconds."""
         if self.pool is None:
             raise DatabaseUnavailable("the database is closed")
         try:
-            return await _translated(self.pool.acquire(timeout=_ACQUIRE_SECONDS))
+            return await translated(self.pool.acquire(timeout=_ACQUIRE_SECONDS))
         except asyncpg.InterfaceError as error:
             raise DatabaseUnavailable("the database is closed") from error
 
@@ -229,19 +225,36 @@ class PostgresEngine(PiccoloEngine):
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             pool.terminate()
 
+    async def _begin(self) -> Any:
+        connection = await self.acquire()
+        try:
+            await guarded(connection, connection.execute("BEGIN"))
+        except BaseException:
+            await finish(self.abandon(connection))
+            raise
+        return connection
+
+    async def abandon(self, connection: Any) -> None:
+        """Roll back what is open on `connection` and give it back."""
+        try:
+            if not is_closed(connection) and connection.is_in_transaction():
+                async with asyncio.timeout(_RELEASE_SECONDS):
+                    await connection.execute("ROLLBACK")
+        except Exception:
+            _log.debug("a roll back failed, its connection is dropped", exc_info=True)
+            drop(connection)
+        await self.release(connection)
+
+    async def _fetch_alone(self, sql: str, args: Sequence[Any]) -> Sequence[Any]:
+        connection = await self.acquire()
+        try:
+            return await self._fetch(connection, sql, args)
+        finally:
+            await self.release(connection)
+
     async def _fetch(self, connection: Any, sql: str, args: Sequence[Any]) -> Sequence[Any]:
         timeout = _MIGRATION_SECONDS if _PATIENT.get() else None
-        try:
-            rows: Sequence[Any] = await _translated(connection.fetch(sql, *args, timeout=timeout))
-        except DatabaseUnavailable as error:
-            if isinstance(error.__cause__, TimeoutError):
-                # The server may be gone: asking it to cancel, as the driver does, would take as long again.
-                _drop(connection)
-            raise
-        except asyncpg.InterfaceError as error:
-            if _is_closed(connection):
-                raise DatabaseUnavailable("the connection to the database was lost") from error
-            raise
+        rows: Sequence[Any] = await guarded(connection, connection.fetch(sql, *args, timeout=timeout))
         return rows
 
 
@@ -267,12 +280,7 @@ class PostgresTransaction(PiccoloTransaction):
     async def __aenter__(self) -> PiccoloTransaction:
         if self._parent is not None:
             return self._parent
-        self.connection = await self.engine.acquire()
-        try:
-            await _translated(self.connection.execute("BEGIN"))
-        except BaseException:
-            await finish(self._abandon())
-            raise
+        self.connection = await self.engine.begin()
         self.open = True
         self.context = self.engine.current_transaction.set(self)
         self._outer = OPEN_TRANSACTION.get()
@@ -289,7 +297,7 @@ class PostgresTransaction(PiccoloTransaction):
         self.engine.current_transaction.set(None)
         OPEN_TRANSACTION.set(self._outer)
         if error is not None or self._rolled_back or self._committed:
-            await finish(self._abandon())
+            await finish(self.engine.abandon(self.connection))
             if self._committed:
                 self._callbacks.run()
         else:
@@ -298,71 +306,21 @@ class PostgresTransaction(PiccoloTransaction):
 
     async def commit(self) -> None:
         """Commit before the end of the block."""
-        await _commit(self.connection)
+        if await guarded(self.connection, self.connection.execute("COMMIT")) == "ROLLBACK":
+            raise RuntimeError("a statement failed in this transaction, so it cannot commit: let its error leave it")
         self._committed = True
 
     async def rollback(self) -> None:
         """Roll back before the end of the block."""
-        await _translated(self.connection.execute("ROLLBACK"))
+        await guarded(self.connection, self.connection.execute("ROLLBACK"))
         self._rolled_back = True
 
     async def _commit(self) -> None:
         try:
-            await _commit(self.connection)
-        except BaseException:
-            await self._abandon()
-            raise
-        await self.engine.release(self.connection)
+            await self.commit()
+        finally:
+            await self.engine.abandon(self.connection)
         self._callbacks.run()
-
-    async def _abandon(self) -> None:
-        connection = self.connection
-        try:
-            if not _is_closed(connection) and connection.is_in_transaction():
-                async with asyncio.timeout(_RELEASE_SECONDS):
-                    await connection.execute("ROLLBACK")
-        except Exception:
-            _log.debug("a roll back failed, its connection is dropped", exc_info=True)
-            _drop(connection)
-        await self.engine.release(connection)
-
-
-async def _commit(connection: Any) -> None:
-    try:
-        result = await _translated(connection.execute("COMMIT"))
-    except asyncpg.InterfaceError as error:
-        raise DatabaseUnavailable("the connection to the database was lost") from error
-    if result == "ROLLBACK":
-        raise RuntimeError("a statement failed in this transaction, so it cannot commit: let its error leave it")
-
-
-async def _translated(work: Awaitable[_T]) -> _T:
-    try:
-        return await work
-    except asyncpg.UniqueViolationError as error:
-        raise _unique(error) from error
-    except _AWAY as error:
-        raise DatabaseUnavailable(f"the database cannot be used now ({type(error).__name__})") from error
-
-
-def _unique(error: Any) -> UniqueViolation:
-    # "Key (name, lower(email::text))=(...) already exists." Only the columns: the values may be personal.
-    key = _KEY.search(error.detail or "")
-    columns = [column.strip().strip('"') for column in key[1].split(",")] if key else []
-    plain = all(re.fullmatch(r"\w+", column) for column in columns)
-    return UniqueViolation(error.table_name or "", columns if plain else (), error.constraint_name or "")
-
-
-def _is_closed(connection: Any) -> bool:
-    try:
-        return bool(connection.is_closed())
-    except asyncpg.InterfaceError:  # the pool took it back when it broke
-        return True
-
-
-def _drop(connection: Any) -> None:
-    if not _is_closed(connection):
-        connection.terminate()
 
 
 async def _close(connection: Any) -> None:

@@ -65,8 +65,8 @@ class SqliteDatabase:
         """Open the file at `path`, made with mode 0600 if it is new, and its folder.
 
         `path` is a path or a URL ``sqlite:///relative/file.db``, ``sqlite:////absolute/file.db``, with ``synchronous``
-        as an optional query (full, normal, extra). Raises ValueError for another URL or a database in memory, `DatabaseUnavailable` when the
-        file cannot be opened or is no database.
+        (full, normal, extra) as an optional query. Raises ValueError for another URL or a database in memory,
+        `DatabaseUnavailable` when the file cannot be opened or is no database.
         """
         file, options = _parse(path)
         synchronous = options.pop("synchronous", synchronous)

@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from typing import Any
 
 import pytest
-from piccolo.columns import JSON, Column, UUID, Boolean, Integer, Timestamptz, Varchar
+from piccolo.columns import JSON, UUID, Boolean, Column, Integer, Timestamptz, Varchar
 from piccolo.table import create_table_class
 
 from orion_core.ports.database import OPEN_TRANSACTION, Database, DatabaseUnavailable
@@ -315,7 +315,7 @@ class DatabaseSuite(abc.ABC):
                 thing.number = 10
                 await thing.save()
                 assert await table.select(table.number).where(table.name == "one").first() == {"number": 10}
-                changed = await table.update({table.number: table.number + 1}).returning(table.number)
+                changed = await table.update({table.number: table.number + 1}, force=True).returning(table.number)
                 assert sorted(row["number"] for row in changed) == [3, 11]
                 assert await table.exists().where(table.number == 11)
                 lost = table.update({table.number: 0}).where(table.number == 99).returning(table.number)
