@@ -1,5 +1,7 @@
 """Email addresses: which of them are one account's."""
 
+# ruff: noqa: RUF001 - full-width letters are what some of these tests are about
+
 from __future__ import annotations
 
 import unicodedata

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from orion_core.contracts.auth import HashingBusy
+from orion_core.testing.engines import until
 from orion_plugins.auth.hashing import HashingPool, cores
 
 
@@ -63,8 +64,7 @@ async def test_a_caller_who_leaves_while_waiting_gives_the_place_free() -> None:
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        while pool.inside > 1:
-            await asyncio.sleep(0)
+        await until(lambda: _inside(pool, 1), "the place is free")
 
         release.set()
         assert await asyncio.gather(running, pool.run(release.wait, 10)) == [True, True]
@@ -80,7 +80,10 @@ async def test_an_error_of_the_computation_reaches_the_caller_and_frees_the_plac
         for _ in range(3):
             with pytest.raises(ZeroDivisionError):
                 await pool.run(divmod, 1, 0)
-            while pool.inside:
-                await asyncio.sleep(0)
+            await until(lambda: _inside(pool, 0), "the place is free")
     finally:
         pool.close()
+
+
+async def _inside(pool: HashingPool, count: int) -> bool:
+    return pool.inside == count
