@@ -62,7 +62,7 @@ class Looper:
                 if self._troubled:
                     log.info("%s works again", self.name)
                 self._troubled, pause = False, self._interval
-            except Exception as error:  # noqa: BLE001 - see the class: the loop outlives whatever happens in a step
+            except Exception as error:
                 busy = False
                 # An outage is one line when it begins, not one per attempt.
                 if not self._troubled:

@@ -1,14 +1,14 @@
 """All ways to reach a service, on one page.
 
-========  =========================================================================================
-local     the service is in this process: its method is called
-wire      the same, but arguments, result and errors pass through the codec, and what is repeatable is called twice (tests)
-remote    the service is in another process: ``POST /_call/{service}/{operation}`` with a JSON object of arguments
-nowhere   nobody serves it: every call raises `Unavailable`
-========  =========================================================================================
+=======  =============================================================================================================
+local    the service is in this process: its method is called
+wire     the same, but arguments, result and errors pass through the codec, and `@repeatable` calls are made twice
+remote   the service is in another process: ``POST /_call/{service}/{operation}`` with a JSON object of arguments
+nowhere  nobody serves it: every call raises `Unavailable`
+=======  =============================================================================================================
 
-A caller cannot tell them apart. The context travels as a JWT signed with `ORION_CALL_KEY` in the header Orion-Context; it
-lives 60 seconds and is made for one service.
+A caller cannot tell them apart. The context travels as a JWT signed with `ORION_CALL_KEY` in the header Orion-Context;
+it lives 60 seconds and is made for one service.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ class CallKeys:
             if not colon or not kid or len(secret) < 32:
                 raise StartRefused(
                     [
-                        "ORION_CALL_KEY must be kid:secret with a secret of at least 32 characters (several comma separated)"
+                        "ORION_CALL_KEY must be kid:secret,… with secrets of at least 32 characters each"
                     ]
                 )
             keys[kid] = secret.encode()
@@ -268,15 +268,11 @@ def _result(operation: Operation, answer: httpx.Response) -> Any:
 
 
 class CallRouter:
-    """The ASGI application behind ``/_call``: the services of this process for callers in others."""
+    """The ASGI application behind ``/_call``: the `services` of this process, by name, for callers in others."""
 
     def __init__(self, services: Mapping[str, Contract], keys: CallKeys) -> None:
+        self._services = services
         self._keys = keys
-        self._found = {
-            (name, operation.name): (service, operation)
-            for name, service in services.items()
-            for operation in operations(contract_of(type(service))).values()
-        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -290,14 +286,14 @@ class CallRouter:
         await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, scope: Scope, receive: Receive) -> str:
-        parts = scope["path"][len(PREFIX) :].split("/")
-        found = self._found.get((parts[0], parts[1])) if len(parts) == 2 else None
-        token = next((text.decode("latin-1") for name, text in scope["headers"] if name == HEADER.encode()), "")
+        name, _, wanted = scope["path"][len(PREFIX) :].partition("/")
+        token = next((text.decode("latin-1") for key, text in scope["headers"] if key == HEADER.encode()), "")
         # The key is checked first: a stranger does not learn what is served here.
-        context = self._keys.read(token, parts[0])
-        if found is None or scope["method"] != "POST":
-            raise NotFound(f"no operation {'.'.join(parts)} here")
-        service, operation = found
+        context = self._keys.read(token, name)
+        service = self._services.get(name)
+        operation = None if service is None else operations(contract_of(type(service))).get(wanted)
+        if service is None or operation is None or scope["method"] != "POST":
+            raise NotFound(f"no operation {name}.{wanted} here")
         payload = await _body(receive)
         with use(context):
             result = await perform(service, operation, decode_args(operation, payload))

@@ -1,17 +1,20 @@
-"""Composition: from plugins to services, by the types of their fields. Everything wrong is found before anything starts."""
+"""Composition: from plugins to services, by the types of their fields; what is wrong is found before the start."""
 
 from __future__ import annotations
 
+import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
 
 from orion_core.contract import Contract, operations
-from orion_core.events import Events, event_type
+from orion_core.errors import StartRefused
+from orion_core.events import Events, event_type, is_event
 from orion_core.jobs import Jobs
 from orion_core.keyring import Keyring
+from orion_core.migrate import MigrationApp
 from orion_core.plugin import Discovery, Plugin
 from orion_core.ports.cache import Cache
 from orion_core.ports.clock import Clock
@@ -21,6 +24,7 @@ from orion_core.ports.mail import Mail
 from orion_core.settings import Settings
 
 PORTS: tuple[type, ...] = (Database, Events, Jobs, Cache, Clock, Mail, Identity, Keyring, Settings)
+CORE_MIGRATIONS = MigrationApp("orion_core", "orion_core.migrations.versions")
 Provider = Callable[[type], Any]
 
 
@@ -43,14 +47,9 @@ def tells(plugin: Plugin) -> tuple[str, ...]:
     contract = plugin.contract
     if contract is None:
         return ()
-    import sys
-
     module = sys.modules[contract.__module__]
-    found = []
-    for item in vars(module).values():
-        if isinstance(item, type) and "__orion_event__" in vars(item) and item.__module__ == module.__name__:
-            found.append(event_type(item).name)
-    return tuple(dict.fromkeys(found))
+    own = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
+    return tuple(dict.fromkeys(event_type(item).name for item in own if is_event(item)))
 
 
 def has_database(plugin: Plugin) -> bool:
@@ -99,7 +98,7 @@ def _unfilled(plugin: Plugin) -> list[str]:
                 f"{plugin.name} needs {name}: {getattr(kind, '__name__', kind)}, which is neither a contract nor a "
                 f"port nor its settings; ports are {', '.join(port.__name__ for port in PORTS)}"
             )
-    missing = getattr(plugin.service, "__abstractmethods__", frozenset())
+    missing: frozenset[str] = getattr(plugin.service, "__abstractmethods__", frozenset())
     if missing:
         found.append(f"{plugin.name}'s service lacks the operations {', '.join(sorted(missing))}")
     return found
@@ -131,3 +130,25 @@ def construct(plugin: Plugin, provide: Provider) -> Contract:
     """The service of `plugin`, each need filled by `provide`."""
     assert plugin.service is not None
     return plugin.service(**{name: provide(kind) for name, kind in needs(plugin).items()})
+
+
+def migration_apps(plugin: Plugin) -> list[MigrationApp]:
+    """The migrations that the database of `plugin` needs, in order: core's, then its own."""
+    own = [MigrationApp(f"orion_{plugin.name}", plugin.migrations)] if plugin.migrations else []
+    return [CORE_MIGRATIONS, *own]
+
+
+def chosen(discovery: Discovery, names: Iterable[str]) -> dict[str, Plugin]:
+    """The plugins called `names`, all if there are none; raises `StartRefused` for one that is not there."""
+    wanted = list(dict.fromkeys(names))
+    broken = {item.name: item.reason for item in discovery.broken}
+    problems = []
+    for name in wanted:
+        if name in broken:
+            problems.append(f"the plugin {name} cannot be loaded: {broken[name]}")
+        elif name not in discovery.plugins:
+            known = ", ".join(sorted(discovery.plugins)) or "none"
+            problems.append(f"there is no plugin {name}; installed are {known}")
+    if problems:
+        raise StartRefused(problems)
+    return {name: plugin for name, plugin in discovery.plugins.items() if not wanted or name in wanted}

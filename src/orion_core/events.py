@@ -19,12 +19,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
-from typing import Any, Protocol, TypeVar, dataclass_transform
+from typing import Any, Protocol, TypeVar, cast, dataclass_transform
 from uuid import UUID
 
 import attrs
 
-from orion_core.value import value
+from orion_core.value import must_be_async, value
 
 T = TypeVar("T")
 Method = TypeVar("Method", bound=Callable[..., Awaitable[None]])
@@ -60,12 +60,17 @@ def event(name: str, *, version: int = 1, subject: str = "", heard: bool = False
 
     def decorate(cls: type[T]) -> type[T]:
         made = value(cls)
-        if subject and subject not in attrs.fields_dict(made):
+        if subject and subject not in {field.name for field in attrs.fields(cast("type[attrs.AttrsInstance]", made))}:
             raise ValueError(f"{cls.__name__} has no field {subject!r} to be its subject")
         setattr(made, _EVENT, EventType(name, version, subject, heard, made))
         return made
 
     return decorate
+
+
+def is_event(cls: type) -> bool:
+    """Whether `cls` was made by `@event`."""
+    return _EVENT in vars(cls)
 
 
 def event_type(cls: type) -> EventType:
@@ -159,8 +164,7 @@ def on_all(*, broadcast: bool = False, concurrency: int = 10) -> Callable[[Metho
 
 def _listens(events: tuple[type, ...], broadcast: bool, concurrency: int) -> Callable[[Method], Method]:
     def decorate(method: Method) -> Method:
-        if not inspect.iscoroutinefunction(method):
-            raise TypeError(f"{method.__qualname__} must be async to be a listener")
+        must_be_async(method, "a listener")
         setattr(method, _LISTENS, (events, broadcast, concurrency))
         return method
 

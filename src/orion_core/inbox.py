@@ -1,7 +1,7 @@
 """The inbox: an event changes a listener's service once, however often it is delivered.
 
-The row (queue, event id) is written first, in the transaction of the listener's own work: a second delivery finds it and
-is done. A listener that raises leaves neither row nor effect.
+The row (queue, event id) is written first, in the transaction of the listener's own work: a second delivery finds it
+and is done. A listener that raises leaves neither row nor effect.
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ from uuid import UUID
 
 import attrs
 
+from orion_core.value import must_be_async
+
 Method = TypeVar("Method", bound=Callable[..., Awaitable[None]])
 Priority = Literal["critical", "high", "default", "low"]
 PRIORITIES: tuple[Priority, ...] = ("critical", "high", "default", "low")
@@ -69,8 +71,7 @@ def job(
     """Mark a service method as a job; see `JobType` for the arguments."""
 
     def decorate(method: Method) -> Method:
-        if not inspect.iscoroutinefunction(method):
-            raise TypeError(f"{method.__qualname__} must be async to be a job")
+        must_be_async(method, "a job")
         if every is not None and len(inspect.signature(method).parameters) > 1:
             raise TypeError(f"{method.__qualname__} runs by itself, so it takes no arguments")
         setattr(method, _JOB, JobType(method.__name__, queue, retries, base, cap, timeout, every))

@@ -7,17 +7,16 @@
 
     app = Platform.from_env().asgi()            # for any ASGI server
 
-Start: choose → open → migrate or check → build → listen → relay → jobs → ready. Stop: the same in reverse, intake first.
+Start: choose → open → migrate or check → build → relay → jobs → listen → ready. Stop: in reverse, intake first.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import logging
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, cast
 
@@ -29,16 +28,16 @@ from orion_core.adapters.system_clock import SystemClock
 from orion_core.calls import CallKeys, CallRouter
 from orion_core.contract import Call, Contract, Operation, stub
 from orion_core.contracts.auth import AccessChanged, Auth, SessionRevoked
-from orion_core.errors import StartRefused, Unavailable
+from orion_core.errors import StartRefused
 from orion_core.events import Events, event_type
 from orion_core.housekeeping import purging
 from orion_core.identity import TokenIdentity
 from orion_core.inbox import receive
 from orion_core.jobs import Jobs
 from orion_core.keyring import Keyring
-from orion_core.migrate import MigrationApp, pending, up
+from orion_core.migrate import pending, up
 from orion_core.outbox import Outbox, Relay
-from orion_core.plugin import Discovery, Plugin, discover, under
+from orion_core.plugin import Discovery, Plugin, discover
 from orion_core.ports.bus import Bus, Consumer, Delivery, Handler, Subscription
 from orion_core.ports.cache import Cache
 from orion_core.ports.clock import Clock
@@ -46,12 +45,13 @@ from orion_core.ports.database import OPEN_TRANSACTION, Database, DatabaseUnavai
 from orion_core.ports.identity import Identity
 from orion_core.ports.mail import Mail
 from orion_core.queue import JobQueue
-from orion_core.settings import Settings, load
+from orion_core.settings import Settings, from_env
 from orion_core.web.app import build
 from orion_core.web.asgi import App, Receive, Scope, Send
 from orion_core.web.client_ip import networks
 from orion_core.web.edge import edge
 from orion_core.web.health import Health
+from orion_core.web.host import run_lifespan, with_fixed, without
 
 log = logging.getLogger("orion.platform")
 C = TypeVar("C", bound=Contract)
@@ -59,7 +59,6 @@ Reach = Literal["local", "wire"]
 
 VERSION = importlib.metadata.version("orion-platform")
 AUDIENCE = "orion"
-CORE_MIGRATIONS = MigrationApp("orion_core", "orion_core.migrations.versions")
 
 
 class Platform:
@@ -85,7 +84,7 @@ class Platform:
         `work=False` nothing runs by itself: no listeners, relays or jobs (for the command line)."""
         self.settings = settings
         self.discovery = discovery
-        self.plugins = _chosen(discovery, names)
+        self.plugins = composition.chosen(discovery, names)
         self.clock: Clock = SystemClock() if clock is None else clock
         self.health = Health()
         self.services: dict[str, Contract] = {}
@@ -130,7 +129,7 @@ class Platform:
     ) -> Self:
         """A platform by the settings in `env` (the process's environment) and orion.toml; raises `StartRefused`."""
         discovery = discover()
-        settings = settings_from_env(discovery, env=env, split=split)
+        settings = from_env(discovery, env=env, split=split)
         return cls(discovery, names, settings, **options)
 
     # What it is made of
@@ -143,8 +142,12 @@ class Platform:
     @property
     def absent(self) -> Mapping[str, str]:
         """Contracts that are neither served here nor by a peer, with the reason."""
-        known = {plugin.name: "installed but not served" for plugin in self.discovery.plugins.values() if plugin.contract}
-        wanted = {contract.contract_name: "not installed" for p in self.plugins.values() for contract in composition.asks(p)}
+        known = {
+            plugin.name: "installed but not served" for plugin in self.discovery.plugins.values() if plugin.contract
+        }
+        wanted = {
+            contract.contract_name: "not installed" for p in self.plugins.values() for contract in composition.asks(p)
+        }
         away = {**wanted, **known}
         return {name: why for name, why in away.items() if name not in self.plugins and name not in self.settings.peers}
 
@@ -214,7 +217,7 @@ class Platform:
         self._mail = await choose.open_mail(self.settings)
         stack.push_async_callback(self._mail.aclose)
         # Never the environment's proxies: calls between hosts stay inside.
-        self._client = httpx.AsyncClient(trust_env=False, timeout=None, limits=httpx.Limits(max_connections=200))
+        self._client = httpx.AsyncClient(trust_env=False, timeout=calls.TIMEOUT, limits=httpx.Limits(max_connections=200))
         stack.push_async_callback(self._client.aclose)
         for name, plugin in self.plugins.items():
             if composition.has_database(plugin):
@@ -244,7 +247,7 @@ class Platform:
             raise StartRefused([f"the database of {name} cannot be opened: {error.detail}"]) from error
         self._stack.push_async_callback(db.aclose)
         self.databases[name] = db
-        apps = migration_apps(plugin)
+        apps = composition.migration_apps(plugin)
         if db.dialect.name == "sqlite":
             for applied in await up(db, apps):
                 log.info("applied migration %s to the database of %s", applied, name)
@@ -265,7 +268,7 @@ class Platform:
                 continue
             if plugin.contract is None:
                 continue
-            service = composition.construct(plugin, lambda kind, name=name: self._provide(name, kind))
+            service = composition.construct(plugin, functools.partial(self._provide, name))
             if hasattr(service, "__aenter__"):
                 await self._stack.enter_async_context(cast(Any, service))
             self.services[name] = service
@@ -363,7 +366,7 @@ class Platform:
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "lifespan":
-                await self._lifespan(receive, send)
+                await run_lifespan(contextlib.nullcontext() if self._open else self, receive, send)
             elif self._app is None:
                 raise RuntimeError("the platform is not open: run its lifespan, or enter it with 'async with'")
             else:
@@ -380,73 +383,22 @@ class Platform:
         async with self:
             yield
 
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        opened = not self._open
-        try:
-            if opened:
-                await self.__aenter__()
-        except Exception as error:  # noqa: BLE001 - the server reports it in its own words
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
-            return
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        if opened:
-            await self._stop()
-        await send({"type": "lifespan.shutdown.complete"})
-
     def _compose(self) -> App:
-        """The layers of the host, outermost first: edge → health and calls → the gateway's pipeline → routes."""
         routes = [route for plugin in self.plugins.values() for route in plugin.routes]
         contracts = {
-            plugin.contract.contract_name: self.service(plugin.contract)
-            for plugin in self.discovery.plugins.values()
-            if plugin.contract is not None
+            plugin.name: self.service(plugin.contract) for plugin in self.discovery.plugins.values() if plugin.contract
         }
-        app: App = cast(
-            App,
-            build(
-                routes,
-                contracts,
-                self._identity,
-                version=VERSION,
-                docs=self.settings.docs,
-                max_body=self.settings.max_body,
-            ),
-        )
-        app = self._missing(app)
+        settings = self.settings
+        made = build(routes, contracts, self._identity, version=VERSION, docs=settings.docs, max_body=settings.max_body)
+        app = without(cast("App", made), {at: name for at, name in self.prefixes.items() if name not in self.plugins})
         for plugin in self.plugins.values():
             if plugin.asgi is not None:
                 app = plugin.asgi(app, self)
-        return edge(self._fixed(app), networks(self.settings.trusted_proxies))
+        router = CallRouter(self.services, self._call_keys) if self._call_keys else None
+        return edge(with_fixed(app, self._answer_health, router), networks(settings.trusted_proxies))
 
-    def _missing(self, app: App) -> App:
-        """Paths of services that are known but neither here nor reachable from here answer 503, not 404."""
-        away = {prefix: name for prefix, name in self.prefixes.items() if name not in self.plugins}
-
-        async def layer(scope: Scope, receive: Receive, send: Send) -> None:
-            name = under(away, scope["path"]) if scope["type"] == "http" else None
-            if name is not None:
-                raise Unavailable(f"the service {name} is not served here", retry_after=5)
-            await app(scope, receive, send)
-
-        return layer if away else app
-
-    def _fixed(self, app: App) -> App:
-        """The paths that every host answers itself."""
-
-        async def layer(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] == "http":
-                path = scope["path"]
-                if path.startswith("/health") and path in _HEALTH:
-                    await self.health(scope, receive, send)
-                    return
-                if path.startswith(calls.PREFIX) and self._call_keys:
-                    await CallRouter(self.services, self._call_keys)(scope, receive, send)
-                    return
-            await app(scope, receive, send)
-
-        return layer
+    async def _answer_health(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.health(scope, receive, send)
 
     def _health(self) -> Health:
         probes: dict[str, dict[str, Any]] = {name: {} for name in self.plugins}
@@ -512,12 +464,11 @@ class Platform:
             return Keyring.load(self.settings.keyring.reveal())
         if self.settings.durable_elsewhere:
             raise StartRefused(
-                ["ORION_KEYRING is not set; several hosts share its keys. Make one with: orion keyring new > keyring.json"]
+                [
+                    "ORION_KEYRING is not set, and several hosts share it: make one with: orion keyring new > keyring.json"
+                ]
             )
         return Keyring.load_or_create(self.settings.data_dir / "keyring.json")
-
-
-_HEALTH = ("/health", "/health/live", "/health/ready", "/health/startup")
 
 
 class _LateCache:
@@ -532,32 +483,3 @@ class _LateCache:
 
 def _in_transaction() -> bool:
     return OPEN_TRANSACTION.get() is not None
-
-
-def _chosen(discovery: Discovery, names: Iterable[str]) -> dict[str, Plugin]:
-    wanted = list(dict.fromkeys(names))
-    broken = {item.name: item.reason for item in discovery.broken}
-    problems = []
-    for name in wanted:
-        if name in broken:
-            problems.append(f"the plugin {name} cannot be loaded: {broken[name]}")
-        elif name not in discovery.plugins:
-            known = ", ".join(sorted(discovery.plugins)) or "none"
-            problems.append(f"there is no plugin {name}; installed are {known}")
-    if problems:
-        raise StartRefused(problems)
-    return {name: plugin for name, plugin in discovery.plugins.items() if not wanted or name in wanted}
-
-
-def migration_apps(plugin: Plugin) -> list[MigrationApp]:
-    """The migrations that the database of `plugin` needs, in order: core's, then its own."""
-    own = [MigrationApp(f"orion_{plugin.name}", plugin.migrations)] if plugin.migrations else []
-    return [CORE_MIGRATIONS, *own]
-
-
-def settings_from_env(
-    discovery: Discovery, *, env: Mapping[str, str] | None = None, split: Mapping[str, str] | None = None
-) -> Settings:
-    """The settings in `env` (the process's environment) and ./orion.toml, checked against all installed plugins."""
-    kinds = {name: plugin.settings for name, plugin in discovery.plugins.items()}
-    return load(os.environ if env is None else env, kinds, toml=Path("orion.toml"), split=split)

@@ -156,7 +156,7 @@ class Discovery:
                 manager = _manager()
                 manager.register(module, name)
                 manager.hook.orion_commands(cli=cli)
-            except Exception as error:  # noqa: BLE001 - a third party's defect must not take the command line down
+            except Exception as error:
                 failed.append(Broken(name, f"{type(error).__name__}: {error}"))
         return tuple(failed)
 
@@ -195,7 +195,7 @@ def discover(names: Iterable[str] | None = None, extra: Iterable[Plugin | types.
         try:
             module = point.load()
             add(point.name, _describe(module, point.name), module)
-        except Exception as error:  # noqa: BLE001 - one broken plugin is named and does not take the others down
+        except Exception as error:
             broken.append(Broken(point.name, f"{type(error).__name__}: {error}"))
     for item in extra:
         if isinstance(item, Plugin):

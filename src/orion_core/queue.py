@@ -220,7 +220,7 @@ class JobQueue:
                     await work.run(**args)
             except (Discard, Invalid) as error:
                 await self._bury(row, error, work.kind)
-            except Exception as error:  # noqa: BLE001 - whatever a job raises becomes its state
+            except Exception as error:
                 await self._failed(row, error, work.kind)
             else:
                 await self._complete(row, work.kind)
@@ -253,7 +253,7 @@ class JobQueue:
         await self._finish(row, f"state = 'delayed', due_ms = {self._now} + {int(delay * 1000)}", error)
 
     def _backoff(self, attempt: int, kind: JobType) -> float:
-        return min(kind.cap, kind.base * 2 ** (attempt - 1)) * self._random.uniform(0.5, 1)
+        return min(kind.cap, kind.base * 2.0 ** (attempt - 1)) * self._random.uniform(0.5, 1)
 
     async def _bury(self, row: dict[str, Any], error: Exception, kind: JobType | None = None) -> None:
         log.error("%s is dead after %d attempts: %s", row["type"], row["attempt"], error)
@@ -295,7 +295,7 @@ class JobQueue:
                         row["id"],
                         row["attempt"],
                     )
-                except Exception as error:  # noqa: BLE001 - the next beat tries again; the lease has room for two misses
+                except Exception as error:
                     log.warning("a lease of %s could not be extended: %s", row["type"], error)
 
     async def _rescue(self, condition: str = "", *args: Any) -> None:

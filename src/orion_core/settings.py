@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import tomllib
 import types
 import typing
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 import attrs
 
 from orion_core.errors import StartRefused
+from orion_core.plugin import Discovery
 from orion_core.ports.bus import RETRY_DELAYS
 from orion_core.secret import Secret
 
@@ -278,3 +280,11 @@ def _mapped(raw: Any, hint: Any) -> Any:
     if typing.get_origin(hint) is tuple and isinstance(raw, str):
         return parse([part for part in raw.split("|") if part], hint)
     return parse(raw, hint)
+
+
+def from_env(
+    discovery: Discovery, *, env: Mapping[str, str] | None = None, split: Mapping[str, str] | None = None
+) -> Settings:
+    """The settings in `env` (the process's environment) and ./orion.toml, checked against all installed plugins."""
+    kinds = {name: plugin.settings for name, plugin in discovery.plugins.items()}
+    return load(os.environ if env is None else env, kinds, toml=Path("orion.toml"), split=split)

@@ -8,6 +8,7 @@ these. A caller and a service can therefore share one without being able to dist
 from __future__ import annotations
 
 import enum
+import inspect
 import types
 import typing
 from collections.abc import Callable
@@ -48,6 +49,12 @@ def invalid(field: str, code: str, detail: str) -> Invalid:
 def value(cls: type[T]) -> type[T]:
     """Make `cls` a frozen attrs class whose fields are checked against their annotations."""
     return attrs.frozen(cls, field_transformer=_typed)
+
+
+def must_be_async(method: Callable[..., Any], what: str) -> None:
+    """Raise TypeError unless `method` is an async function: only such a one can be `what`."""
+    if not inspect.iscoroutinefunction(method):
+        raise TypeError(f"{method.__qualname__} must be async to be {what}")
 
 
 def is_value(kind: Any) -> bool:

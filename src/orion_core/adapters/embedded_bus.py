@@ -1,15 +1,15 @@
 """The durable bus of one process: deliveries are rows in the publishers' own databases.
 
-A published event becomes one row per listening queue, in the database of its publisher. Each queue has its own consumer,
-so a slow or failing listener delays no other. The attempt is counted before the listener runs: one that ends its process
-runs out of attempts like any other.
+A published event becomes one row per listening queue, in the database of its publisher. Each queue has its own
+consumer, so a slow or failing listener delays no other. The attempt is counted before the listener runs: one that ends
+its process runs out of attempts like any other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from orion_core.background import Looper, end, spawn
@@ -84,7 +84,7 @@ class EmbeddedBus(Bus):
         return outcomes
 
     async def subscribe(self, subscription: Subscription, handler: Handler) -> _Consumer:
-        consumer = _Consumer(self, subscription, handler)
+        consumer = _Consumer(subscription, handler, self._databases, self._delays, self._left)
         if subscription.broadcast:
             self._broadcasts.append((subscription, handler))
         else:
@@ -101,6 +101,11 @@ class EmbeddedBus(Bus):
         await self._poll.stop()
         await asyncio.gather(*(consumer.stop(0) for consumer in list(self._consumers)))
         await end(*self._running)
+
+    def _left(self, consumer: _Consumer) -> None:
+        if consumer in self._consumers:
+            self._consumers.remove(consumer)
+        self._broadcasts = [pair for pair in self._broadcasts if pair[1] is not consumer.handler]
 
     async def _store(self, db: Database, deliveries: Sequence[tuple[Envelope, str]]) -> None:
         for start in range(0, len(deliveries), 100):
@@ -152,10 +157,19 @@ async def _quietly(handler: Handler, delivery: Delivery, queue: str) -> None:
 class _Consumer:
     """Takes the deliveries of one queue out of all databases and runs its handler."""
 
-    def __init__(self, bus: EmbeddedBus, subscription: Subscription, handler: Handler) -> None:
-        self._bus = bus
+    def __init__(
+        self,
+        subscription: Subscription,
+        handler: Handler,
+        databases: Mapping[str, Database],
+        delays: Sequence[float],
+        left: Callable[[_Consumer], None],
+    ) -> None:
         self.subscription = subscription
-        self._handler = handler
+        self.handler = handler
+        self._databases = databases
+        self._delays = delays
+        self._left = left
         self._running: dict[asyncio.Task[None], tuple[Database, int]] = {}
         self._loop = Looper(f"consumer of {subscription.queue}", self._step, 3600)
         self.wake = self._loop.wake
@@ -164,10 +178,7 @@ class _Consumer:
         self._loop.start()
 
     async def stop(self, grace: float) -> None:
-        if self not in self._bus._consumers:
-            return
-        self._bus._consumers.remove(self)
-        self._bus._broadcasts = [pair for pair in self._bus._broadcasts if pair[1] is not self._handler]
+        self._left(self)
         await self._loop.stop()
         if self._running and grace > 0:
             await asyncio.wait(self._running, timeout=grace)
@@ -183,7 +194,7 @@ class _Consumer:
 
     async def _step(self) -> bool:
         claimed = 0
-        for db in self._bus._databases.values():
+        for db in self._databases.values():
             free = self.subscription.concurrency - len(self._running)
             if free <= 0:
                 return False
@@ -227,12 +238,12 @@ class _Consumer:
     async def _run(self, db: Database, row: dict[str, Any]) -> None:
         item = envelope(row["event"])
         attempt = row["attempts"]
-        last = len(self._bus._delays) + 1
+        last = len(self._delays) + 1
         try:
             if attempt > last:
                 raise Reject(f"its process ended in each of {attempt - 1} attempts")
-            await self._handler(Delivery(item, attempt, child_traceparent(item.started)))
-        except Exception as error:  # noqa: BLE001 - whatever a listener raises becomes the delivery's state
+            await self.handler(Delivery(item, attempt, child_traceparent(item.started)))
+        except Exception as error:
             await self._failed(db, row["id"], attempt, error, dead=isinstance(error, Reject) or attempt >= last)
         else:
             await db.fetch(
@@ -243,7 +254,7 @@ class _Consumer:
 
     async def _failed(self, db: Database, delivery_id: int, attempt: int, error: Exception, *, dead: bool) -> None:
         now = db.dialect.now_ms
-        delay = 0.0 if dead else self._bus._delays[attempt - 1]
+        delay = 0.0 if dead else self._delays[attempt - 1]
         await db.fetch(
             f"UPDATE orion_deliveries SET state = $1, due_ms = {now} + {int(delay * 1000)}, claimed_until_ms = 0, "
             f"first_failed_ms = COALESCE(first_failed_ms, {now}), last_failed_ms = {now}, error_class = $2, "

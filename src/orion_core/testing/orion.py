@@ -22,7 +22,7 @@ from orion_core.testing.person import Person
 C = TypeVar("C", bound=Contract)
 T = TypeVar("T")
 Reach = Literal["local", "wire", "processes"]
-PASSWORD = "correct horse battery staple"  # noqa: S105 - of people who exist for one test
+PASSWORD = "correct horse battery staple"
 
 
 class Orion(abc.ABC):

@@ -218,7 +218,7 @@ class Processes(Orion):
         from orion_core.adapters.postgres import PostgresDatabase
 
         self.http = httpx.AsyncClient(base_url=self.url("gateway"), trust_env=False, timeout=30)
-        self._client = httpx.AsyncClient(trust_env=False, timeout=None)
+        self._client = httpx.AsyncClient(trust_env=False, timeout=calls.TIMEOUT)
         for name, plugin in self.plugins.items():
             if has_database(plugin):
                 self._databases[name] = await PostgresDatabase.open(f"{self.database_url}?schema={name}", pool=2)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from orion_core.testing.orion import Orion
+    from orion_core.testing.orion import Orion, Reach
     from orion_core.testing.processes import Processes
 
 REACHES = ("local", "wire", "processes")
@@ -46,7 +46,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     runner = pyfuncitem.funcargs.get("orion_runner")
-    if runner is None or not inspect.iscoroutinefunction(pyfuncitem.obj):
+    if not isinstance(runner, asyncio.Runner) or not inspect.iscoroutinefunction(pyfuncitem.obj):
         return None
     names = pyfuncitem._fixtureinfo.argnames  # noqa: SLF001 - as pytest's own caller does
     runner.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names}))
@@ -63,7 +63,7 @@ def orion_runner() -> Iterator[asyncio.Runner]:
 @pytest.fixture
 def orion(request: pytest.FixtureRequest, orion_runner: asyncio.Runner, tmp_path: Path) -> Iterator[Orion]:
     """A running platform for this test: see `orion_core.testing.Orion`."""
-    reach = getattr(request, "param", "local")
+    reach: Reach = getattr(request, "param", "local")
     if reach == "processes":
         processes: Processes = request.getfixturevalue("orion_processes")
         orion_runner.run(processes.connect())

@@ -47,9 +47,7 @@ def build(
     return app
 
 
-def configure(
-    config: AppConfig, contracts: Mapping[str, Contract], identity: Identity, max_body: int
-) -> AppConfig:
+def configure(config: AppConfig, contracts: Mapping[str, Contract], identity: Identity, max_body: int) -> AppConfig:
     """Add to `config` what routes of plugins rely on: contracts by name, the guard, problems as answers."""
     config.dependencies = {**config.dependencies, **{name: _provide(stub) for name, stub in contracts.items()}}
     config.exception_handlers = {**handlers(), **config.exception_handlers}

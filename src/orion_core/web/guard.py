@@ -50,8 +50,8 @@ def guard(app: App, identity: Identity) -> App:
 def check_rules(handlers: Any) -> None:
     """Refuse routes that do not say who may use them; raises `StartRefused` with all of them."""
     silent = [
-        f"{', '.join(sorted(handler.http_methods))} {path} declares no access: give it opt=public(), opt=signed_in() or "
-        "opt=needs('resource:action')"
+        f"{', '.join(sorted(handler.http_methods))} {path} declares no access: "
+        "give it opt=public(), opt=signed_in() or opt=needs('resource:action')"
         for path, handler in handlers
         if not isinstance(handler.opt.get(OPT), AccessRule)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from orion_core.errors import (
     Invalid,
     Malformed,
     NotFound,
+    TooLarge,
 )
 from orion_core.web.asgi import PROBLEM, problem_document, problem_headers
 
@@ -26,6 +28,9 @@ log = logging.getLogger("orion.web")
 _AT = re.compile(r"^(?P<what>.*?)(?: - at `\$?\.?(?P<path>[^`]*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]+)`")
 _CATEGORY = {category.status: category for category in CATEGORIES}
+_BODY = "data"
+"""What Litestar calls the body of a request."""
+_LIMITS = {"<=": "of at most", ">=": "of at least", "<": "below", ">": "above"}
 _WORDS = {
     "str": "text",
     "int": "a whole number",
@@ -49,7 +54,14 @@ class MethodNotAllowed(Error):
 
 def handlers() -> dict[Any, Any]:
     """Litestar's exception handlers."""
-    return {Error: _known, HTTPException: _http, SerializationException: _http, Exception: _unknown}
+    # The body is the only text that routes decode, so bytes that are no UTF-8 are the client's.
+    return {
+        Error: _known,
+        HTTPException: _http,
+        SerializationException: _http,
+        UnicodeDecodeError: _http,
+        Exception: _unknown,
+    }
 
 
 def respond(request: Request[Any, Any, Any], error: Error, headers: dict[str, str] | None = None) -> Response[Any]:
@@ -72,21 +84,24 @@ def _unknown(request: Request[Any, Any, Any], error: Exception) -> Response[Any]
 
 
 def _http(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    cause = _find(error, (Invalid, msgspec.ValidationError, msgspec.DecodeError))
+    cause = _find(error, (Invalid, msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError))
     if isinstance(cause, Invalid):
         return respond(request, cause)
+    if isinstance(error, ValidationException) and isinstance(error.extra, list):
+        return respond(request, _invalid(error.extra))
     if isinstance(cause, msgspec.ValidationError):
         return respond(request, invalid_body(str(cause)))
-    if isinstance(cause, msgspec.DecodeError):
+    if isinstance(cause, (msgspec.DecodeError, UnicodeDecodeError)):
         return respond(request, Malformed(f"the body is not JSON: {cause}"))
-    if isinstance(error, ValidationException):
-        return respond(request, _invalid_parameters(error))
     if isinstance(error, MethodNotAllowedException):
-        allow = (error.headers or {}).get("Allow", "") or (error.headers or {}).get("allow", "")
-        return respond(request, MethodNotAllowed(f"{request.method} is not possible here"), {"allow": allow})
+        allowed = {name.lower(): text for name, text in (error.headers or {}).items()}
+        allow = {"allow": allowed.get("allow", "")}
+        return respond(request, MethodNotAllowed(f"{request.method} is not possible here"), allow)
     status = getattr(error, "status_code", 500)
     if status == 404:
         return respond(request, NotFound("there is nothing at this path"))
+    if status == 413:
+        return respond(request, TooLarge("the body is larger than this route takes"))
     if status >= 500:
         return _unknown(request, error)
     kind = _CATEGORY.get(status, Malformed)
@@ -110,33 +125,40 @@ def invalid_body(message: str) -> Invalid:
     match = _AT.match(message)
     what, path = (match["what"], match["path"] or "") if match else (message, "")
     if missing := _MISSING.search(what):
-        field = f"{path}.{missing['field']}" if path else missing["field"]
-        return _one(field, "missing", "is missing")
+        return _one(f"{path}.{missing['field']}" if path else missing["field"], "missing", "is missing")
     return _one(path, "type", _words(what))
 
 
 def _words(what: str) -> str:
-    expected = re.match(r"Expected `([^`]+)`(?:, got `([^`]+)`)?", what)
+    expected = re.match(r"Expected `([^`]+)`(?P<rest>.*)", what, re.DOTALL)
     if not expected:
         return what[:1].lower() + what[1:]
     wanted = " or ".join(_WORDS.get(part.strip(), part.strip()) for part in expected[1].split("|"))
-    return f"must be {wanted}"
+    limit = re.match(r" ([<>]=?) (\S+)", expected["rest"])
+    return f"must be {wanted}" + (f" {_LIMITS[limit[1]]} {limit[2]}" if limit else "")
 
 
-def _invalid_parameters(error: ValidationException) -> Error:
-    extra = error.extra if isinstance(error.extra, list) else []
+def _invalid(extra: Sequence[Any]) -> Invalid:
+    """What Litestar says about parameters and body as one `Invalid`; a query that cannot be read is `Malformed`."""
     found = []
-    parse_only = True
+    readable = True
     for item in extra:
         if not isinstance(item, dict):
             continue
-        source = str(item.get("source", ""))
-        parse_only = parse_only and "body" not in source
-        found.append(FieldError(str(item.get("key", "")), "type", _words(str(item.get("message", "")))))
-    detail = "; ".join(f"{item.field}: {item.detail}" for item in found) or error.detail
-    # A query or path that cannot be read is 400, a body with a bad field 422.
-    return (Malformed if parse_only else Invalid)(detail, errors=found)
+        key, what = str(item.get("key", "")), str(item.get("message", ""))
+        in_body = item.get("source") == "body"
+        if in_body and what == repr(_BODY):
+            return Malformed("the body is empty: send a JSON object")
+        field = "" if in_body and key == _BODY else key
+        if missing := _MISSING.search(what):
+            field = f"{field}.{missing['field']}" if field else missing["field"]
+            found.append(FieldError(field, "missing", "is missing"))
+        else:
+            found.append(FieldError(field, "type", _words(what)))
+        readable = readable and (in_body or "got" not in what)
+    detail = "; ".join(f"{item.field or 'the body'}: {item.detail}" for item in found)
+    return (Invalid if readable else Malformed)(detail, errors=found)
 
 
 def _one(field: str, code: str, detail: str) -> Invalid:
-    return Invalid(f"{field}: {detail}" if field else detail, errors=[FieldError(field, code, detail)])
+    return Invalid(f"{field or 'the body'}: {detail}", errors=[FieldError(field, code, detail)])

@@ -1,0 +1,59 @@
+"""The layers around the routes of one host, and its lifespan.
+
+::
+
+    edge → health and calls → the gateway's pipeline, if served → services that are away → routes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+
+from orion_core.calls import PREFIX
+from orion_core.errors import Unavailable
+from orion_core.plugin import under
+from orion_core.web.asgi import App, Receive, Scope, Send
+
+HEALTH = ("/health", "/health/live", "/health/ready", "/health/startup")
+
+
+def without(app: App, away: Mapping[str, str]) -> App:
+    """`app`, with 503 instead of 404 under the prefixes in `away`, whose services are known but not reachable here."""
+
+    async def layer(scope: Scope, receive: Receive, send: Send) -> None:
+        name = under(away, scope["path"]) if scope["type"] == "http" else None
+        if name is not None:
+            raise Unavailable(f"the service {name} is not served here", retry_after=5)
+        await app(scope, receive, send)
+
+    return layer if away else app
+
+
+def with_fixed(app: App, health: App, calls: App | None) -> App:
+    """`app` behind the paths that every host answers itself: its health, and calls from other hosts."""
+
+    async def layer(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if scope["type"] == "http" and path in HEALTH:
+            await health(scope, receive, send)
+        elif scope["type"] == "http" and calls is not None and path.startswith(PREFIX):
+            await calls(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return layer
+
+
+async def run_lifespan(opened: AbstractAsyncContextManager[object], receive: Receive, send: Send) -> None:
+    """Serve the lifespan scope of ASGI: hold `opened` from start-up to shutdown."""
+    await receive()
+    try:
+        await opened.__aenter__()
+    except Exception as error:
+        await send({"type": "lifespan.startup.failed", "message": str(error)})
+        return
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await opened.__aexit__(None, None, None)
+    await send({"type": "lifespan.shutdown.complete"})
