@@ -96,7 +96,7 @@ async def dead_letters(bus: RabbitBus, queue: str) -> Sequence[DeadLetter]:
     """The dead letters of a listener, as the suite wants them."""
     letters = []
     for properties, body in await messages(bus._topology.name(f"{queue}.dlq")):
-        history = History.of_dead_letter(properties)
+        history = History.of_dead_letter(properties, bus._topology.delivery_limit)
         assert history.first_failed
         assert history.last_failed
         letters.append(

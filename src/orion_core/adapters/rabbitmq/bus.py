@@ -46,6 +46,7 @@ class RabbitBus(Bus):
         self._backoff = backoff
         self._grace = close_grace
         self._families: set[str] = set()
+        self._standing: set[str] = set()
         self._declared: dict[str, Subscription] = {}
         self._problems: list[str] = []
         self._consumers: list[RabbitConsumer] = []
@@ -108,13 +109,14 @@ class RabbitBus(Bus):
         """
         self._ensure_open()
         pools = [each for each in subscriptions if not each.broadcast]
-        self._families |= {*families, *(event.partition(".")[0] for each in pools for event in each.events)}
+        wanted = {*families, *(event.partition(".")[0] for each in pools for event in each.events)}
+        self._families |= wanted
         self._declared |= {each.queue: each for each in pools}
         connection = self._publishing.connection
         if connection is None:
             return
         try:
-            problems = await self._apply(connection, pools, sorted(self._families))
+            problems = await self._apply(connection, pools, sorted(wanted))
         except Disconnected:
             return
         if problems:
@@ -226,7 +228,7 @@ class RabbitBus(Bus):
 
     async def _know(self, families: set[str]) -> None:
         """Publishing to an exchange that does not exist would cost the channel and all that is in flight."""
-        if unknown := families - self._families:
+        if unknown := families - self._standing:
             await self.declare([], sorted(unknown))
 
     async def _prepare(self, connection: Connection) -> None:
@@ -253,6 +255,7 @@ class RabbitBus(Bus):
                     channel = await connection.channel()
         finally:
             await channel.close()
+        self._standing |= set(families)
         return problems
 
 

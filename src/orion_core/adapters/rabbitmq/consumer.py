@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from orion_core.adapters.rabbitmq.channel import Buffer, Channel, ChannelClosed, ConsumerCancelled, Incoming
 from orion_core.adapters.rabbitmq.connection import Connection
@@ -23,6 +24,9 @@ from orion_core.errors import StartRefused
 from orion_core.ports.bus import Delivery, Disconnected, Handler, Published, Reject, Subscription
 
 _log = logging.getLogger("orion.bus")
+_SUSPECT = 2
+"""After so many deliveries that nobody settled, an event may be one that takes its process down."""
+_SHUFFLE = 0.1
 
 
 class RabbitConsumer:
@@ -49,6 +53,7 @@ class RabbitConsumer:
         self._redeclare = redeclare
         self._backoff = backoff
         self._slots = asyncio.Semaphore(subscription.concurrency)
+        self._alone = asyncio.Lock()
         self._running: set[asyncio.Task[None]] = set()
         self._channel: Channel | None = None
         self._tag = ""
@@ -187,7 +192,8 @@ class RabbitConsumer:
         try:
             envelope = decode(incoming.properties, incoming.body)
             delivery = Delivery(envelope, history.attempts + 1, traceparent(incoming.properties))
-            await self._handler(delivery)
+            async with self._apart(history.unsettled >= _SUSPECT):
+                await self._handler(delivery)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -197,6 +203,19 @@ class RabbitConsumer:
             _log.warning("%s failed: %s: %s", self.subscription.queue, type(error).__name__, error)
             return error
         return None
+
+    @contextlib.asynccontextmanager
+    async def _apart(self, suspect: bool) -> AsyncIterator[None]:
+        """Keep suspects apart: a crash counts against all that the process had in hand.
+
+        They run one at a time and in random order, so that the innocent are done before all reach the limit together.
+        """
+        if not suspect:
+            yield
+            return
+        await asyncio.sleep(random.uniform(0, _SHUFFLE))  # noqa: S311 - no secret
+        async with self._alone:
+            yield
 
     async def _failed(self, incoming: Incoming, error: Exception) -> None:
         history = History.before(incoming).failed(error)

@@ -25,10 +25,12 @@ _NOT_CARRIED = ("CC", "BCC", "x-death", "x-delivery-count", "x-opt-", "x-first-d
 class History:
     """`attempts` counts deliveries so far, `failures` those that ended with an error of the listener.
 
+    `unsettled` is the broker's own count: deliveries that nobody settled since the message last entered its queue.
     `error` is the class of the last one and `message` its text. `exchange` and `routing_key` are the original ones.
     """
 
     attempts: int = 0
+    unsettled: int = 0
     failures: int = 0
     error: str = ""
     message: str = ""
@@ -42,17 +44,18 @@ class History:
         """What `incoming` says of earlier deliveries."""
         headers = normalised(incoming.properties.headers)
         found = cls._read(headers)
+        unsettled = _number(headers.get("x-delivery-count"))
         return attrs.evolve(
             found,
-            # The broker counts deliveries that nobody settled, since the message last entered the queue.
-            attempts=found.attempts + _number(headers.get("x-delivery-count")),
+            attempts=found.attempts + unsettled,
+            unsettled=unsettled,
             exchange=found.exchange or incoming.exchange,
             routing_key=found.routing_key or incoming.routing_key,
         )
 
     @classmethod
-    def of_dead_letter(cls, properties: BasicProperties) -> History:
-        """What the dead letter with `properties` says, whoever moved it there."""
+    def of_dead_letter(cls, properties: BasicProperties, delivery_limit: int) -> History:
+        """What the dead letter with `properties` says, whoever moved it there: the broker does so after the limit."""
         headers = normalised(properties.headers)
         found = cls._read(headers)
         deaths = [death for death in headers.get("x-death") or () if isinstance(death, dict)]
@@ -64,7 +67,7 @@ class History:
         keys = killed.get("routing-keys") or [""]
         return attrs.evolve(
             found,
-            attempts=found.attempts + _number(headers.get("x-delivery-count")),
+            attempts=found.attempts + delivery_limit + 1,
             error="delivery_limit",
             message="the process of the listener ended, or lost its connection, each time it had this delivery",
             first_failed=found.first_failed or time,

@@ -25,24 +25,22 @@ def parse(url: str, *, name: str, heartbeat: int, blocked_timeout: float) -> Add
     """
     try:
         parts = urlsplit(url)
+        if parts.scheme not in ("amqp", "amqps"):
+            raise ValueError(parts.scheme)
         query = dict(parse_qsl(parts.query))
         prefix = query.pop("prefix", "")
-        login, _, hosts = parts.netloc.rpartition("@")
+        login, at, hosts = parts.netloc.rpartition("@")
+        path, rest = parts.path or "/%2F", urlencode(query)
         found = tuple(
-            URLParameters(
-                urlunsplit(
-                    (parts.scheme, f"{login}@{host}" if login else host, parts.path or "/%2F", urlencode(query), "")
-                )
-            )
-            for host in hosts.split(",")
+            URLParameters(urlunsplit((parts.scheme, f"{login}{at}{host}", path, rest, ""))) for host in hosts.split(",")
         )
-    except (ValueError, TypeError) as error:
-        # Not the URL itself: it holds a password.
-        raise StartRefused(
-            [f"the bus URL cannot be used ({error}): write amqp://user:password@host:5672/%2F"]
-        ) from None
+        beat = int(query.get("heartbeat", heartbeat))
+    except (ValueError, TypeError):
+        # Neither the URL nor the error goes into the message: both may hold a piece of the password.
+        problem = "the bus URL cannot be used: write amqp://user:password@host:5672/%2F, with % escapes in the password"
+        raise StartRefused([problem]) from None
     for parameters in found:
-        parameters.heartbeat = int(query.get("heartbeat", heartbeat))
+        parameters.heartbeat = beat
         parameters.blocked_connection_timeout = min(
             parameters.blocked_connection_timeout or 60.0, blocked_timeout, 60.0
         )
