@@ -1,0 +1,688 @@
+"""The service `auth` built by hand: on SQLite, and where databases differ on PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import unicodedata
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import bcrypt
+import jwt
+import pytest
+
+from orion_core.adapters.sqlite import SqliteDatabase
+from orion_core.context import ANONYMOUS, SYSTEM, Actor, Context, acting, use
+from orion_core.contracts.auth import (
+    Access,
+    AccessChanged,
+    Auth,
+    EmailTaken,
+    HashingBusy,
+    InvalidCredentials,
+    InvalidGrant,
+    Login,
+    PasswordTooLong,
+    Register,
+    SessionRevoked,
+    SessionStarted,
+    Tokens,
+    UserRegistered,
+)
+from orion_core.errors import Forbidden, Invalid, Unauthenticated
+from orion_core.keyring import Keyring
+from orion_core.migrate import CORE, MigrationApp, up
+from orion_core.migrate_new import drift
+from orion_core.outbox import Outbox
+from orion_core.ports.database import Database
+from orion_core.settings import Settings
+from orion_core.testing.clock import MovableClock
+from orion_core.testing.databases import postgres_database
+from orion_core.testing.engines import rows, told
+from orion_plugins.auth import service as service_module
+from orion_plugins.auth.plugin import orion_plugin
+from orion_plugins.auth.service import AuthService
+from orion_plugins.auth.settings import AuthSettings
+
+MIGRATIONS = "orion_plugins.auth.migrations"
+PASSWORD = "correct horse battery"
+ADA = Register("Ada@x.org", PASSWORD, " Ada ")
+SERVICE = Actor("service", "identity")
+CLIENT = Context(actor=ANONYMOUS, client_ip="192.0.2.7", user_agent="test/1", correlation_id="request-1")
+
+
+@asynccontextmanager
+async def serving(db: Database, **settings: Any) -> AsyncIterator[AuthService]:
+    await up(db, [CORE, MigrationApp("auth", MIGRATIONS)])
+    for table in orion_plugin().tables:
+        table._meta.db = db.engine  # type: ignore[attr-defined]  # Piccolo has no public way
+    clock = MovableClock()
+    service = AuthService(
+        db=db,
+        events=Outbox("auth", Auth, db, clock),
+        clock=clock,
+        keyring=Keyring.generate(),
+        settings=AuthSettings(**settings),
+        platform=Settings(public_url="https://x.org"),
+    )
+    async with service:
+        yield service
+
+
+@asynccontextmanager
+async def auth(folder: Path, **settings: Any) -> AsyncIterator[AuthService]:
+    db = await SqliteDatabase.open(folder / "auth.db", synchronous="NORMAL")
+    try:
+        async with serving(db, **settings) as service:
+            yield service
+    finally:
+        await db.aclose()
+
+
+@asynccontextmanager
+async def auth_on_postgres() -> AsyncIterator[AuthService]:
+    from orion_core.adapters.postgres import PostgresDatabase
+
+    async with postgres_database() as url:
+        db = await PostgresDatabase.open(url)
+        try:
+            async with serving(db) as service:
+                yield service
+        finally:
+            await db.aclose()
+
+
+@asynccontextmanager
+async def auth_on(database: str, folder: Path) -> AsyncIterator[AuthService]:
+    async with auth_on_postgres() if database == "postgresql" else auth(folder) as service:
+        yield service
+
+
+BOTH = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+
+
+def claims(tokens: Tokens) -> dict[str, Any]:
+    found: dict[str, Any] = jwt.decode(tokens.access_token, options={"verify_signature": False})
+    return found
+
+
+def person(tokens: Tokens) -> Actor:
+    return Actor("user", str(tokens.user.id), session=claims(tokens)["sid"])
+
+
+async def access(service: AuthService, tokens: Tokens) -> Access:
+    found = claims(tokens)
+    with acting(SERVICE):
+        return await service.access(UUID(found["sid"]), found["ver"])
+
+
+async def published(service: AuthService, cls: type[Any]) -> list[Any]:
+    return await told({"auth": service.db}, cls)
+
+
+async def audit(service: AuthService) -> list[tuple[str, str, str]]:
+    found = await rows(service.db, "SELECT action, outcome, reason FROM auth_audit_logs ORDER BY id")
+    return [(row["action"], row["outcome"], row["reason"]) for row in found]
+
+
+async def everything(service: AuthService) -> dict[str, list[dict[str, Any]]]:
+    """All rows of the service's own tables."""
+    names = ("users", "sessions", "refresh_tokens", "auth_audit_logs", "orion_outbox")
+    return {name: await rows(service.db, f"SELECT * FROM {name} ORDER BY 1") for name in names}
+
+
+async def test_the_tables_are_those_of_the_migrations() -> None:
+    assert await drift("auth", orion_plugin().tables, MIGRATIONS) == []
+
+
+# Opening accounts
+
+
+async def test_an_account_is_opened_told_and_audited_in_one_transaction(tmp_path: Path) -> None:
+    """A8, A57."""
+    async with auth(tmp_path) as service:
+        with use(CLIENT):
+            account = await service.register(ADA)
+
+        [event] = await published(service, UserRegistered)
+        [row] = await rows(service.db, "SELECT * FROM auth_audit_logs")
+        assert account.email == "ada@x.org"
+        assert (event.user_id, event.email, event.name) == (account.id, "ada@x.org", "Ada")
+        assert (row["user_id"], row["action"], row["outcome"]) == (account.id, "registered", "success")
+        assert (row["ip_address"], row["user_agent"]) == ("192.0.2.7", "test/1")
+        assert (row["request_id"], row["actor"]) == ("request-1", "anonymous")
+
+
+async def test_signing_up_opens_account_and_session(tmp_path: Path) -> None:
+    """A8, A32."""
+    async with auth(tmp_path) as service:
+        with use(CLIENT):
+            tokens = await service.sign_up(ADA)
+
+        [row] = await rows(service.db, "SELECT * FROM sessions")
+        [event] = await published(service, SessionStarted)
+        assert (event.session_id, event.user_id, event.method) == (row["id"], tokens.user.id, "pwd")
+        assert row["token_hash"] == hashlib.sha256(tokens.refresh_token.encode()).hexdigest()
+        assert (row["ip_address"], row["user_agent"], json.loads(row["amr"])) == ("192.0.2.7", "test/1", ["pwd"])
+        assert row["expires_at"] - row["created_at"] == timedelta(days=30)
+        assert row["idle_expires_at"] - row["created_at"] == timedelta(days=7)
+        assert (tokens.token_type, tokens.expires_in) == ("Bearer", 3600)
+        assert (await access(service, tokens)).active
+
+
+async def test_nothing_remains_of_a_registration_that_fails_in_the_middle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A8."""
+
+    async def fail(*_: Any, **__: Any) -> None:
+        raise OSError("the disk is gone")
+
+    async with auth(tmp_path) as service:
+        before = await everything(service)
+        monkeypatch.setattr(service_module.sessions, "start", fail)
+        with pytest.raises(OSError, match="disk"):
+            await service.sign_up(ADA)
+        assert await everything(service) == before
+
+
+async def test_a_taken_address_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    """A8."""
+    async with auth(tmp_path) as service:
+        await service.register(ADA)
+        before = await everything(service)
+
+        for call in (service.register, service.sign_up):
+            with pytest.raises(EmailTaken):
+                await call(Register("ADA@X.ORG", "another password"))
+
+        assert await everything(service) == before
+
+
+@BOTH
+async def test_fifty_registrations_of_one_address_in_many_forms_end_as_one_account(
+    database: str, tmp_path: Path
+) -> None:
+    """U7."""
+    address = "zoë.müller@bücher.example"
+    forms = [
+        address,
+        address.upper(),
+        unicodedata.normalize("NFD", address),
+        "\uff5a" + address[1:],  # a full-width z
+        address.replace("bücher", "XN--BCHER-KVA"),
+    ]
+    async with auth_on(database, tmp_path) as service:
+        outcomes = await asyncio.gather(
+            *(service.register(Register(forms[index % 5], PASSWORD)) for index in range(50)), return_exceptions=True
+        )
+
+        opened = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
+        refused = [outcome for outcome in outcomes if isinstance(outcome, EmailTaken)]
+        assert (len(opened), len(refused)) == (1, 49)
+        assert len(await published(service, UserRegistered)) == 1
+        assert len(await rows(service.db, "SELECT id FROM users")) == 1
+
+
+async def test_a_new_password_that_is_too_long_is_refused_before_any_hashing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A3."""
+
+    def never(*_: Any) -> bytes:
+        raise AssertionError("hashed")
+
+    monkeypatch.setattr(bcrypt, "hashpw", never)
+    async with auth(tmp_path) as service:
+        for call in (service.register, service.sign_up):
+            with pytest.raises(PasswordTooLong):
+                await call(Register("ada@x.org", "ä" * 513))
+
+
+async def test_an_address_that_only_looks_like_one_is_refused_naming_the_field(tmp_path: Path) -> None:
+    """U7."""
+    async with auth(tmp_path) as service:
+        with pytest.raises(Invalid) as refused:
+            await service.register(Register("a\u200bda@x.org", PASSWORD))
+        assert [error.field for error in refused.value.errors] == ["email"]
+
+
+# Signing in
+
+
+async def test_signing_in_opens_a_session_of_its_own(tmp_path: Path) -> None:
+    """A33."""
+    async with auth(tmp_path) as service:
+        first = await service.sign_up(ADA)
+        second = await service.login(Login(" ADA@x.org", PASSWORD))
+
+        assert first.user == second.user
+        assert claims(first)["sid"] != claims(second)["sid"]
+        assert (await access(service, first)).active
+        assert (await access(service, second)).active
+
+
+@pytest.mark.parametrize(
+    ("login", "reason"),
+    [
+        pytest.param(Login("ada@x.org", "wrong password"), "wrong_password", id="wrong password"),
+        pytest.param(Login("eve@x.org", PASSWORD), "unknown_account", id="unknown account"),
+        pytest.param(Login("no address", PASSWORD), "unknown_account", id="no address"),
+        pytest.param(Login("closed@x.org", PASSWORD), "account_closed", id="closed account"),
+        pytest.param(Login("none@x.org", PASSWORD), "no_password", id="no password"),
+        pytest.param(Login("none@x.org", ""), "no_password", id="no password, empty one tried"),
+        pytest.param(Login("ada@x.org", "x" * 100_000), "wrong_password", id="password too long"),
+        pytest.param(Login("ada@x.org", "\ud800"), "wrong_password", id="password that is no text"),
+    ],
+)
+async def test_every_refused_login_is_the_same_and_costs_one_bcrypt_and_one_row(
+    login: Login, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A3, A7, A57."""
+    computed: list[bytes] = []
+    check = bcrypt.checkpw
+
+    def counted(secret: bytes, stored: bytes) -> bool:
+        computed.append(stored[:7])
+        return check(secret, stored)
+
+    async with auth(tmp_path) as service:
+        for email in ("ada@x.org", "closed@x.org", "none@x.org"):
+            await service.register(Register(email, PASSWORD))
+        await service.db.fetch("UPDATE users SET status = 'disabled' WHERE email = 'closed@x.org'")
+        await service.db.fetch("UPDATE users SET password_hash = '' WHERE email = 'none@x.org'")
+        before = await everything(service)
+        monkeypatch.setattr(bcrypt, "checkpw", counted)
+
+        with pytest.raises(InvalidCredentials) as refused:
+            await service.login(login)
+
+        assert (refused.value.status, refused.value.code) == (401, "auth.invalid_credentials")
+        assert str(refused.value) == "the email address or the password is wrong"
+        assert (refused.value.errors, refused.value.retry_after) == ((), None)
+        assert computed == [b"$2b$10$"]
+        after = await everything(service)
+        assert len(after.pop("auth_audit_logs")) == len(before.pop("auth_audit_logs")) + 1
+        assert after == before
+        assert (await audit(service))[-1] == ("signed_in", "failure", reason)
+
+
+async def test_an_old_hash_is_renewed_when_its_owner_signs_in(tmp_path: Path) -> None:
+    """A1."""
+    async with auth(tmp_path) as service:
+        await service.register(ADA)
+        old = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
+        await service.db.fetch("UPDATE users SET password_hash = $1", old)
+
+        await asyncio.gather(*(service.login(Login("ada@x.org", PASSWORD)) for _ in range(4)))
+
+        [row] = await rows(service.db, "SELECT password_hash FROM users")
+        assert row["password_hash"].startswith(f"orion1${service.keyring.pepper[0].kid}$2b$10$")
+        assert await service.login(Login("ada@x.org", PASSWORD))
+
+
+async def test_a_login_whose_account_changed_while_hashing_opens_no_session(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A28, A34."""
+    async with auth(tmp_path) as service:
+        await service.register(ADA)
+        verify = service_module.verify_password
+        hashing, changed = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def slow(*args: Any) -> bool:
+            loop.call_soon_threadsafe(hashing.set)
+            asyncio.run_coroutine_threadsafe(changed.wait(), loop).result(10)
+            return verify(*args)
+
+        monkeypatch.setattr(service_module, "verify_password", slow)
+        login = asyncio.ensure_future(service.login(Login("ada@x.org", PASSWORD)))
+        await hashing.wait()
+        await service.db.fetch("UPDATE users SET version = version + 1")
+        changed.set()
+
+        with pytest.raises(InvalidCredentials):
+            await login
+        assert await rows(service.db, "SELECT id FROM sessions") == []
+
+
+@BOTH
+async def test_concurrent_logins_of_one_person_all_succeed(database: str, tmp_path: Path) -> None:
+    """A12."""
+    async with auth_on(database, tmp_path) as service:
+        await service.register(ADA)
+
+        found = await asyncio.gather(*(service.login(Login("ada@x.org", PASSWORD)) for _ in range(10)))
+
+        assert len({claims(tokens)["sid"] for tokens in found}) == 10
+
+
+async def test_more_passwords_than_the_queue_holds_are_refused_and_the_rest_goes_through(tmp_path: Path) -> None:
+    """A6."""
+    async with auth(tmp_path, hashing_queue=0) as service:
+        outcomes = await asyncio.gather(
+            *(service.register(Register(f"p{index}@x.org", PASSWORD)) for index in range(20)), return_exceptions=True
+        )
+
+        refused = [outcome for outcome in outcomes if isinstance(outcome, HashingBusy)]
+        assert refused
+        assert len(refused) < 20
+        assert all(error.retry_after and error.retry_after >= 1 for error in refused)
+        assert len(await rows(service.db, "SELECT id FROM users")) == 20 - len(refused)
+
+
+# Access tokens
+
+
+async def test_the_access_token_is_verified_by_the_published_key(tmp_path: Path) -> None:
+    """A15, A18."""
+    async with auth(tmp_path) as service:
+        tokens = await service.sign_up(ADA)
+
+        [key] = await service.keys()
+        jwk = jwt.PyJWK({"kty": key.kty, "crv": key.crv, "x": key.x, "alg": key.alg})
+        found = jwt.decode(tokens.access_token, jwk, audience="orion", issuer="https://x.org")
+        assert jwt.get_unverified_header(tokens.access_token)["kid"] == key.kid
+        assert (found["sub"], found["ver"], found["amr"]) == (str(tokens.user.id), 1, ["pwd"])
+        assert found["exp"] - found["iat"] == 3600
+
+
+async def test_no_personal_data_and_no_secret_is_in_tokens_rows_and_events(tmp_path: Path) -> None:
+    """A15, A20, A57."""
+    async with auth(tmp_path) as service:
+        tokens = await service.sign_up(ADA)
+        await service.refresh(tokens.refresh_token)
+
+        assert "ada" not in json.dumps(claims(tokens)).casefold()
+        stored = repr(await everything(service))
+        for secret in (PASSWORD, tokens.refresh_token, tokens.access_token):
+            assert secret not in stored
+        assert PASSWORD not in repr(ADA)
+        assert tokens.refresh_token not in repr(tokens)
+
+
+async def test_access_ends_with_another_epoch_a_closed_account_and_an_unknown_session(tmp_path: Path) -> None:
+    """A33, A34."""
+    async with auth(tmp_path) as service:
+        tokens = await service.sign_up(ADA)
+        session = UUID(claims(tokens)["sid"])
+        with acting(SERVICE):
+            assert (await service.access(session, 1)).active
+            assert not (await service.access(session, 2)).active
+            assert not (await service.access(uuid4(), 1)).active
+            await service.db.fetch("UPDATE users SET status = 'disabled'")
+            assert await service.access(session, 1) == Access(active=False)
+
+
+@pytest.mark.parametrize("asker", [ANONYMOUS, Actor("user", str(uuid4()))])
+async def test_only_services_may_ask_what_a_session_may_do(asker: Actor, tmp_path: Path) -> None:
+    """A53."""
+    async with auth(tmp_path) as service:
+        with acting(asker), pytest.raises(Forbidden):
+            await service.access(uuid4(), 1)
+
+
+# Refresh tokens
+
+
+async def test_a_refresh_token_is_spent_for_a_new_pair_of_the_same_session(tmp_path: Path) -> None:
+    """A20, A21."""
+    async with auth(tmp_path) as service:
+        first = await service.sign_up(ADA)
+        service.clock.advance(timedelta(hours=2))  # type: ignore[attr-defined]  # the test's own clock
+        second = await service.refresh(first.refresh_token)
+        third = await service.refresh(second.refresh_token)
+
+        assert first.user == second.user == third.user
+        assert len({tokens.refresh_token for tokens in (first, second, third)}) == 3
+        assert claims(first)["sid"] == claims(third)["sid"]
+        assert claims(first)["auth_time"] == claims(third)["auth_time"] < claims(third)["iat"]
+        [session] = await rows(service.db, "SELECT * FROM sessions")
+        assert session["token_hash"] == hashlib.sha256(third.refresh_token.encode()).hexdigest()
+        assert session["last_used_at"] > session["created_at"]
+
+
+@BOTH
+async def test_of_fifty_concurrent_uses_one_at_most_gets_a_successor(database: str, tmp_path: Path) -> None:
+    """A21, A22."""
+    async with auth_on(database, tmp_path) as service:
+        tokens = await service.sign_up(ADA)
+
+        outcomes = await asyncio.gather(
+            *(service.refresh(tokens.refresh_token) for _ in range(50)), return_exceptions=True
+        )
+
+        won = [outcome for outcome in outcomes if isinstance(outcome, Tokens)]
+        assert len(won) == 1
+        assert all(isinstance(outcome, Tokens | InvalidGrant) for outcome in outcomes)
+        assert len(await rows(service.db, "SELECT id FROM refresh_tokens")) == 2
+
+
+async def test_a_spent_refresh_token_ends_its_whole_family(tmp_path: Path) -> None:
+    """A26, A27, A57."""
+    async with auth(tmp_path) as service:
+        with use(CLIENT):
+            first = await service.sign_up(ADA)
+        other = await service.login(Login("ada@x.org", PASSWORD))
+        second = await service.refresh(first.refresh_token)
+
+        with use(Context(actor=ANONYMOUS, client_ip="198.51.100.9")), pytest.raises(InvalidGrant):
+            await service.refresh(first.refresh_token)
+
+        with pytest.raises(InvalidGrant):
+            await service.refresh(second.refresh_token)
+        assert not (await access(service, second)).active
+        assert (await access(service, other)).active
+        [event] = await published(service, SessionRevoked)
+        assert (str(event.session_id), event.reason) == (claims(first)["sid"], "refresh_reuse")
+        [row] = await rows(service.db, "SELECT * FROM auth_audit_logs WHERE action = 'refresh_reuse_detected'")
+        assert (row["ip_address"], row["other_ip_address"]) == ("198.51.100.9", "192.0.2.7")
+
+
+@pytest.mark.parametrize(
+    "state", ["malformed", "unknown", "foreign", "expired", "idle", "revoked", "closed", "spent and revoked"]
+)
+async def test_every_refused_refresh_token_is_the_same_error_and_writes_nothing(state: str, tmp_path: Path) -> None:
+    """A30, A31."""
+    async with auth(tmp_path) as service:
+        tokens = await service.sign_up(ADA)
+        token = tokens.refresh_token
+        match state:
+            case "malformed":
+                token = "ort_'; DROP TABLE users; --"
+            case "unknown":
+                token = "ort_" + "A" * 43
+            case "foreign":
+                token = tokens.access_token
+            case "expired":
+                service.clock.advance(timedelta(days=31))  # type: ignore[attr-defined]  # the test's own clock
+            case "idle":
+                service.clock.advance(timedelta(days=7))  # type: ignore[attr-defined]  # the test's own clock
+            case "revoked":
+                await service.logout(token)
+            case "closed":
+                await service.db.fetch("UPDATE users SET status = 'disabled'")
+            case _:
+                await service.refresh(token)
+                await service.logout(token)
+        before = await everything(service)
+
+        with pytest.raises(InvalidGrant) as refused:
+            await service.refresh(token)
+
+        assert (refused.value.status, refused.value.code) == (400, "auth.invalid_grant")
+        assert str(refused.value) == "the refresh token does not count: sign in again"
+        assert await everything(service) == before
+
+
+async def test_use_moves_the_idle_end_and_never_the_absolute_one(tmp_path: Path) -> None:
+    """A30."""
+    async with auth(tmp_path) as service:
+        clock = service.clock
+        assert isinstance(clock, MovableClock)
+        tokens = await service.sign_up(ADA)
+        [opened] = await rows(service.db, "SELECT expires_at FROM sessions")
+        for _ in range(4):
+            clock.advance(timedelta(days=7, seconds=-10))
+            tokens = await service.refresh(tokens.refresh_token)
+
+        [session] = await rows(service.db, "SELECT expires_at, idle_expires_at FROM sessions")
+        assert session["expires_at"] == session["idle_expires_at"] == opened["expires_at"]
+        clock.advance(timedelta(days=2, seconds=50))
+        with pytest.raises(InvalidGrant):
+            await service.refresh(tokens.refresh_token)
+        assert not (await access(service, tokens)).active
+
+
+@BOTH
+async def test_no_live_token_survives_a_logout_that_races_a_refresh(database: str, tmp_path: Path) -> None:
+    """A28."""
+    async with auth_on(database, tmp_path) as service:
+        await service.register(ADA)
+        for turn in range(5):
+            tokens = await service.login(Login("ada@x.org", PASSWORD))
+            race = [service.refresh(tokens.refresh_token), service.logout(tokens.refresh_token)]
+            outcomes = await asyncio.gather(*(race if turn % 2 else race[::-1]), return_exceptions=True)
+
+            for outcome in outcomes:
+                if isinstance(outcome, Tokens):
+                    assert not (await access(service, outcome)).active
+                    with pytest.raises(InvalidGrant):
+                        await service.refresh(outcome.refresh_token)
+            assert not (await access(service, tokens)).active
+
+
+# Ending sessions
+
+
+async def test_logging_out_ends_the_callers_session_and_is_told_once(tmp_path: Path) -> None:
+    """A33."""
+    async with auth(tmp_path) as service:
+        tokens, other = await service.sign_up(ADA), await service.login(Login("ada@x.org", PASSWORD))
+
+        with acting(person(tokens)):
+            await service.logout("")
+            await service.logout("")
+
+        assert not (await access(service, tokens)).active
+        assert (await access(service, other)).active
+        [event] = await published(service, SessionRevoked)
+        assert (str(event.session_id), event.user_id) == (claims(tokens)["sid"], tokens.user.id)
+        assert event.reason == "logout"
+
+
+async def test_logging_out_with_a_refresh_token_needs_nobody_signed_in(tmp_path: Path) -> None:
+    """A33."""
+    async with auth(tmp_path) as service:
+        tokens = await service.sign_up(ADA)
+        with acting(ANONYMOUS):
+            await service.logout(tokens.refresh_token)
+        assert not (await access(service, tokens)).active
+
+
+async def test_a_stale_refresh_token_does_not_keep_the_caller_signed_in(tmp_path: Path) -> None:
+    """A33."""
+    async with auth(tmp_path) as service:
+        tokens = await service.sign_up(ADA)
+        with acting(person(tokens)):
+            await service.logout("ort_" + "A" * 43)
+        assert not (await access(service, tokens)).active
+
+
+@pytest.mark.parametrize("token", ["", "garbage", "ort_" + "A" * 43])
+async def test_logging_out_of_nothing_is_silent_and_writes_nothing(token: str, tmp_path: Path) -> None:
+    """A31, A33."""
+    async with auth(tmp_path) as service:
+        await service.sign_up(ADA)
+        before = await everything(service)
+        with acting(ANONYMOUS):
+            await service.logout(token)
+        assert await everything(service) == before
+
+
+async def test_sessions_that_are_over_are_purged_with_their_tokens(tmp_path: Path) -> None:
+    """A30."""
+    async with auth(tmp_path) as service:
+        clock = service.clock
+        assert isinstance(clock, MovableClock)
+        await service.sign_up(ADA)
+        clock.advance(timedelta(days=6))
+        kept = await service.login(Login("ada@x.org", PASSWORD))
+        clock.advance(timedelta(days=2))
+
+        await service.purge()
+
+        assert [str(row["id"]) for row in await rows(service.db, "SELECT id FROM sessions")] == [claims(kept)["sid"]]
+        assert len(await rows(service.db, "SELECT id FROM refresh_tokens")) == 1
+        assert (await access(service, kept)).active
+
+
+# Who one is
+
+
+async def test_me_is_the_callers_account_with_roles_and_permissions(tmp_path: Path) -> None:
+    """A53."""
+    async with auth(tmp_path) as service:
+        tokens = await service.sign_up(ADA)
+        with acting(person(tokens)):
+            me = await service.me()
+            assert (me.id, me.email, me.roles, me.permissions) == (tokens.user.id, "ada@x.org", (), ())
+        with acting(ANONYMOUS), pytest.raises(Unauthenticated):
+            await service.me()
+        with acting(Actor("user", str(uuid4()))), pytest.raises(Unauthenticated):
+            await service.me()
+
+
+async def test_an_administrator_is_made_with_all_permissions(tmp_path: Path) -> None:
+    """A53."""
+    async with auth(tmp_path) as service:
+        with acting(SYSTEM):
+            account = await service.create_admin(ADA)
+        tokens = await service.login(Login("ada@x.org", PASSWORD))
+
+        found = await access(service, tokens)
+        assert (found.roles, found.permissions) == (("admin",), ("*",))
+        assert tokens.user == account
+        assert len(await published(service, UserRegistered)) == 1
+
+
+async def test_an_existing_account_gets_the_role_once_and_keeps_password_and_sessions(tmp_path: Path) -> None:
+    """A37, A53."""
+    async with auth(tmp_path) as service:
+        tokens = await service.sign_up(ADA)
+        with acting(SYSTEM):
+            for _ in range(2):
+                account = await service.create_admin(Register("ADA@X.ORG", "another password"))
+
+        assert account == tokens.user
+        assert (await access(service, tokens)).roles == ("admin",)
+        assert await service.login(Login("ada@x.org", PASSWORD))
+        assert [event.user_id for event in await published(service, AccessChanged)] == [account.id]
+        assert ("role_granted", "success", "admin") in await audit(service)
+
+
+@pytest.mark.parametrize(
+    "asker", [ANONYMOUS, SERVICE, Actor("user", str(uuid4()), roles=("admin",), permissions=("*",))]
+)
+async def test_nobody_but_the_system_makes_administrators(asker: Actor, tmp_path: Path) -> None:
+    """A53, A56."""
+    async with auth(tmp_path) as service:
+        with acting(asker), pytest.raises(Forbidden):
+            await service.create_admin(ADA)
+        assert await rows(service.db, "SELECT id FROM users") == []
+
+
+async def test_two_who_make_the_same_administrator_at_once_both_succeed(tmp_path: Path) -> None:
+    """A53."""
+    async with auth(tmp_path) as service:
+        with acting(SYSTEM):
+            accounts = await asyncio.gather(*(service.create_admin(ADA) for _ in range(4)))
+        assert len(set(accounts)) == 1
+        assert len(await rows(service.db, "SELECT id FROM users")) == 1
