@@ -1,0 +1,7 @@
+"""``orion topology``."""
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    pass
