@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Self, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -10,21 +11,23 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from orion_core.ports.cache import CacheUnavailable
 from orion_core.ports.check import Check
 
 _TIMEOUT = 1.0
-_MAX_CONNECTIONS = 32
+_MAX_CONNECTIONS = 16
 _DEFAULT_PREFIX = "orion:"
 
 
 class RedisCache:
     """Keeps the port `Cache` in Redis 7.
 
-    Every operation ends within a second, with `CacheUnavailable` when Redis is away, cut off or out of memory; the next
-    one that finds it back succeeds, without a restart. At most 32 connections per process.
+    An operation gets a second; `CacheUnavailable` says that Redis is away, cut off, silent or out of memory. The next
+    operation that finds it back succeeds, without a restart. At most 16 connections per process.
     """
 
     def __init__(self, client: Redis, prefix: str, place: str) -> None:
@@ -35,6 +38,7 @@ class RedisCache:
         self._place = place
         # First come, first served; redis-py's own waiting pool serves late comers first.
         self._turns = asyncio.Semaphore(_MAX_CONNECTIONS)
+        self._lost = -math.inf
         self._closed = False
 
     @classmethod
@@ -99,13 +103,23 @@ class RedisCache:
         await self._client.aclose()
 
     async def _ask(self, *command: str | bytes | int) -> object:
-        if self._closed:
-            raise CacheUnavailable("the cache is closed")
-        try:
-            # redis-py's own limits hold for one try of one step; this one holds for all of them together.
-            async with asyncio.timeout(_TIMEOUT), self._turns:
-                return await self._execute(*command)
-        except TimeoutError as error:
-            raise CacheUnavailable(f"Redis at {self._place} gave no answer within {_TIMEOUT:g} s") from error
-        except (RedisError, OSError) as error:
-            raise CacheUnavailable(f"Redis at {self._place} is unavailable: {error}") from error
+        now = asyncio.get_running_loop().time
+        asked = now()
+        async with self._turns:
+            if self._closed:
+                raise CacheUnavailable("the cache is closed")
+            if self._lost > asked:
+                # Whoever waits for a turn during an outage does not wait for it once more.
+                raise CacheUnavailable(f"Redis at {self._place} is unavailable")
+            try:
+                # redis-py's own limits hold for one try of one step; this one holds for all of them together.
+                async with asyncio.timeout(_TIMEOUT):
+                    return await self._execute(*command)
+            except (TimeoutError, RedisTimeoutError) as error:
+                self._lost = now()
+                raise CacheUnavailable(f"Redis at {self._place} gave no answer within {_TIMEOUT:g} s") from error
+            except (RedisConnectionError, OSError) as error:
+                self._lost = now()
+                raise CacheUnavailable(f"Redis at {self._place} is unavailable: {error}") from error
+            except RedisError as error:
+                raise CacheUnavailable(f"Redis at {self._place} refused: {error}") from error

@@ -144,39 +144,21 @@ class _Parcel:
     needs_utf8: bool
 
 
-class _Client(smtplib.SMTP):
-    """Does not connect when made, so that its socket can be reached while it connects."""
-
-    def __init__(self, host: str, timeout: float) -> None:
-        super().__init__(local_hostname=_own_name(), timeout=timeout)
-        self._host = host  # the name that STARTTLS expects in the certificate
-
-
-class _TlsClient(smtplib.SMTP_SSL):
-    """The same with TLS from the first byte."""
-
-    def __init__(self, host: str, timeout: float) -> None:
-        super().__init__(local_hostname=_own_name(), timeout=timeout, context=ssl.create_default_context())
-        self._host = host
-
-
 class _Session:
     """One connection, used in a thread and broken off from the event loop."""
 
     def __init__(self, server: _Server, timeout: float) -> None:
         self._server = server
         self._timeout = timeout
-        self._client: smtplib.SMTP | None = None
+        self._connection: socket.socket | None = None
         self._aborted = False
 
     def run(self, task: Callable[[_Session, smtplib.SMTP], None]) -> None:
-        server = self._server
-        kind = _TlsClient if server.tls else _Client
-        client = self._client = kind(server.host, self._timeout)
+        # Given no host, the client does not connect by itself: `abort` must reach every socket before it can block.
+        client = smtplib.SMTP(local_hostname=_own_name(), timeout=self._timeout)
         try:
-            self._go_on()
-            code, text = client.connect(server.host, server.port)
-            self._go_on()
+            client.sock = self._open()
+            code, text = client.getreply()
             if code != 220:
                 raise smtplib.SMTPConnectError(code, text)
             client.ehlo_or_helo_if_needed()
@@ -186,12 +168,13 @@ class _Session:
                 client.quit()
         finally:
             client.close()
+            if self._connection is not None:
+                self._connection.close()
 
     def deliver(self, client: smtplib.SMTP, parcel: _Parcel) -> None:
         server = self._server
         if server.starttls:
-            client.starttls(context=ssl.create_default_context())
-            client.ehlo()
+            self._start_tls(client)
         if server.user:
             client.login(server.user, server.password.reveal())
         options = []
@@ -209,11 +192,40 @@ class _Session:
 
     def abort(self) -> None:
         self._aborted = True
-        connection = self._client.sock if self._client is not None else None
-        if connection is not None:
+        if self._connection is not None:
             with suppress(OSError):
                 # The plain socket's own method: TLS's would first go back to sending in clear.
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+                socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
+
+    def _open(self) -> socket.socket:
+        self._go_on()
+        connection = socket.create_connection((self._server.host, self._server.port), self._timeout)
+        self._connection = connection
+        self._go_on()
+        return self._secured(connection) if self._server.tls else connection
+
+    def _start_tls(self, client: smtplib.SMTP) -> None:
+        if not client.has_extn("starttls"):
+            raise smtplib.SMTPNotSupportedError("it does not offer STARTTLS")
+        code, text = client.docmd("STARTTLS")
+        if code != 220 or client.sock is None:
+            raise smtplib.SMTPResponseException(code, text)
+        client.sock = self._secured(client.sock)
+        # What was said in clear does not count any more (RFC 3207, 4.2), nor what came along unread.
+        client.file = None
+        client.helo_resp = client.ehlo_resp = None
+        client.esmtp_features = {}
+        client.does_esmtp = False
+        client.ehlo()
+
+    def _secured(self, connection: socket.socket) -> ssl.SSLSocket:
+        secured = ssl.create_default_context().wrap_socket(
+            connection, server_hostname=self._server.host, do_handshake_on_connect=False
+        )
+        self._connection = secured
+        self._go_on()
+        secured.do_handshake()
+        return secured
 
     def _go_on(self) -> None:
         if self._aborted:
