@@ -25,7 +25,9 @@ import httpx
 from orion_core import calls, composition
 from orion_core.adapters import choose
 from orion_core.adapters.system_clock import SystemClock
+from orion_core.bearer import bearer_token
 from orion_core.calls import CallKeys, CallRouter
+from orion_core.context import ANONYMOUS, Actor
 from orion_core.contract import Call, Contract, Operation, stub
 from orion_core.contracts.auth import AccessChanged, Auth, SessionRevoked
 from orion_core.errors import StartRefused
@@ -51,7 +53,7 @@ from orion_core.web.asgi import App, Receive, Scope, Send
 from orion_core.web.client_ip import networks
 from orion_core.web.edge import edge
 from orion_core.web.health import Health
-from orion_core.web.host import run_lifespan, with_fixed, without
+from orion_core.web.host import run_lifespan, unmounted, with_fixed, without
 
 log = logging.getLogger("orion.platform")
 C = TypeVar("C", bound=Contract)
@@ -161,6 +163,26 @@ class Platform:
         """Every public path prefix of the installed plugins with the service that answers under it."""
         return {path: name for name, plugin in self.discovery.plugins.items() for path in plugin.paths}
 
+    @property
+    def routes(self) -> list[type]:
+        """The Litestar controllers of the services of this process."""
+        return [route for plugin in self.plugins.values() for route in plugin.routes]
+
+    @property
+    def contracts(self) -> dict[str, Contract]:
+        """All known contracts by name, wherever they are kept."""
+        known = self.discovery.plugins.values()
+        return {plugin.name: self.service(plugin.contract) for plugin in known if plugin.contract}
+
+    async def actor(self, authorization: str) -> Actor:
+        """The person behind the value of an Authorization header, or anonymous for an empty one.
+
+        For applications of other frameworks. Raises `Unauthenticated` for a token that does not count.
+        """
+        headers = [(b"authorization", authorization.encode("latin-1", "replace"))] if authorization else []
+        token = bearer_token(headers)
+        return await self._identity.verify(token) if token else ANONYMOUS
+
     def on_stop(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Await `callback` when the platform stops."""
         self._stack.push_async_callback(callback)
@@ -217,7 +239,9 @@ class Platform:
         self._mail = await choose.open_mail(self.settings)
         stack.push_async_callback(self._mail.aclose)
         # Never the environment's proxies: calls between hosts stay inside.
-        self._client = httpx.AsyncClient(trust_env=False, timeout=calls.TIMEOUT, limits=httpx.Limits(max_connections=200))
+        self._client = httpx.AsyncClient(
+            trust_env=False, timeout=calls.TIMEOUT, limits=httpx.Limits(max_connections=200)
+        )
         stack.push_async_callback(self._client.aclose)
         for name, plugin in self.plugins.items():
             if composition.has_database(plugin):
@@ -370,7 +394,7 @@ class Platform:
             elif self._app is None:
                 raise RuntimeError("the platform is not open: run its lifespan, or enter it with 'async with'")
             else:
-                await self._app(scope, receive, send)
+                await self._app(unmounted(scope), receive, send)
 
         self._serves = True
         if self._app is None:
@@ -384,12 +408,15 @@ class Platform:
             yield
 
     def _compose(self) -> App:
-        routes = [route for plugin in self.plugins.values() for route in plugin.routes]
-        contracts = {
-            plugin.name: self.service(plugin.contract) for plugin in self.discovery.plugins.values() if plugin.contract
-        }
         settings = self.settings
-        made = build(routes, contracts, self._identity, version=VERSION, docs=settings.docs, max_body=settings.max_body)
+        made = build(
+            self.routes,
+            self.contracts,
+            self._identity,
+            version=VERSION,
+            docs=settings.docs,
+            max_body=settings.max_body,
+        )
         app = without(cast("App", made), {at: name for at, name in self.prefixes.items() if name not in self.plugins})
         for plugin in self.plugins.values():
             if plugin.asgi is not None:
@@ -464,9 +491,7 @@ class Platform:
             return Keyring.load(self.settings.keyring.reveal())
         if self.settings.durable_elsewhere:
             raise StartRefused(
-                [
-                    "ORION_KEYRING is not set, and several hosts share it: make one with: orion keyring new > keyring.json"
-                ]
+                ["ORION_KEYRING is not set, and several hosts share it; make one with: orion keyring new"]
             )
         return Keyring.load_or_create(self.settings.data_dir / "keyring.json")
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from litestar import Litestar
-from litestar.config.app import AppConfig
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 
@@ -27,12 +26,11 @@ def build(
     max_body: int,
 ) -> Litestar:
     """Compose the application; raises `StartRefused` for routes that do not say who may use them."""
-    config = configure(AppConfig(), contracts, identity, max_body)
     app = Litestar(
         route_handlers=list(routes),
-        dependencies=config.dependencies,
-        exception_handlers=config.exception_handlers,
-        middleware=config.middleware,
+        dependencies=provided(contracts),
+        exception_handlers=handlers(),
+        middleware=[wrapped_in_guard(identity)],
         request_max_body_size=max_body,
         logging_config=None,
         openapi_config=OpenAPIConfig(
@@ -47,22 +45,22 @@ def build(
     return app
 
 
-def configure(config: AppConfig, contracts: Mapping[str, Contract], identity: Identity, max_body: int) -> AppConfig:
-    """Add to `config` what routes of plugins rely on: contracts by name, the guard, problems as answers."""
-    config.dependencies = {**config.dependencies, **{name: _provide(stub) for name, stub in contracts.items()}}
-    config.exception_handlers = {**handlers(), **config.exception_handlers}
-    config.middleware = [*config.middleware, _middleware(identity)]
-    return config
+def provided(contracts: Mapping[str, Contract]) -> dict[str, Provide]:
+    """The dependencies through which handlers take `contracts`, each under its name."""
+    return {name: _provide(stub) for name, stub in contracts.items()}
 
 
 def _provide(stub: Contract) -> Provide:
+    # A dependency's parameters are dependencies themselves, so the stub comes by closure.
     async def provide() -> Any:
         return stub
 
     return Provide(provide)
 
 
-def _middleware(identity: Identity) -> Any:
+def wrapped_in_guard(identity: Identity) -> Any:
+    """The guard as a middleware of Litestar."""
+
     def wrap(app: Any) -> Any:
         return guard(app, identity)
 

@@ -45,6 +45,16 @@ def with_fixed(app: App, health: App, calls: App | None) -> App:
     return layer
 
 
+def unmounted(scope: Scope) -> Scope:
+    """`scope` as if the application stood at the root: other frameworks mount it under a `root_path`."""
+    root = scope.get("root_path") or ""
+    if not root or not scope["path"].startswith(root):
+        return scope
+    raw, prefix = scope.get("raw_path") or b"", root.encode("latin-1", "replace")
+    path = {"path": scope["path"][len(root) :] or "/", "raw_path": raw.removeprefix(prefix) or b"/"}
+    return {**scope, "root_path": "", **path}
+
+
 async def run_lifespan(opened: AbstractAsyncContextManager[object], receive: Receive, send: Send) -> None:
     """Serve the lifespan scope of ASGI: hold `opened` from start-up to shutdown."""
     await receive()
