@@ -76,7 +76,7 @@ class NotificationsService(Notifications):
             created_at=now,
             sent_at=now,
         )
-        if not await _new(notice, Notification.user_id, Notification.event_id, Notification.type):
+        if not await _new(notice, Notification.event_id, Notification.type, Notification.user_id):
             return
         delivery = NotificationDelivery(
             id=new_id(),

@@ -7,7 +7,6 @@ channel, which a job carries out. Both know the event, so that a fact told twice
 from __future__ import annotations
 
 from piccolo.columns import UUID, Integer, Text, Timestamptz, Varchar
-from piccolo.constraints import Unique
 from piccolo.table import Table
 
 
@@ -28,8 +27,6 @@ class Notification(Table, tablename="notifications"):
     seen_at = Timestamptz(default=None, null=True)
     read_at = Timestamptz(default=None, null=True)
     archived_at = Timestamptz(default=None, null=True)
-
-    notifications_event = Unique(["user_id", "event_id", "type"])
 
 
 class NotificationDelivery(Table, tablename="notification_deliveries"):
@@ -56,8 +53,6 @@ class NotificationDelivery(Table, tablename="notification_deliveries"):
     correlation_id = Text()
     created_at = Timestamptz(default=None, index=True)
     sent_at = Timestamptz(default=None, null=True)
-
-    notification_deliveries_event = Unique(["user_id", "event_id", "template", "channel"])
 
 
 class NotificationHistory(Table, tablename="notification_history"):

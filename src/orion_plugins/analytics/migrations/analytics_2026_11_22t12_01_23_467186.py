@@ -1,15 +1,13 @@
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.columns.column_types import UUID, BigInt, Date, Varchar
 from piccolo.columns.indexes import IndexMethod
-from piccolo.constraints import Unique
 
-ID = "2026-11-22T11:57:49:650027"
+ID = "2026-11-22T12:01:23:467186"
 VERSION = "1.38.0"
 DESCRIPTION = ""
 
 
 async def forwards() -> MigrationManager:
-
     manager = MigrationManager(migration_id=ID, app_name="analytics", description=DESCRIPTION)
 
     manager.add_table(class_name="AnalyticsCount", tablename="analytics_counts", schema=None, columns=None)
@@ -96,15 +94,6 @@ async def forwards() -> MigrationManager:
             "db_column_name": "count",
             "secret": False,
         },
-        schema=None,
-    )
-
-    manager.add_constraint(
-        table_class_name="AnalyticsCount",
-        tablename="analytics_counts",
-        constraint_name="analytics_counts_metric_day",
-        constraint_class=Unique,
-        params={"columns": ["metric", "day"], "nulls_distinct": True},
         schema=None,
     )
 
