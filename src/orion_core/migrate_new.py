@@ -59,12 +59,20 @@ async def drift(app_name: str, tables: Sequence[type[Table]], package: str) -> l
     return [statement for change in changes for statement in change.statements]
 
 
-async def new(app_name: str, tables: Sequence[type[Table]], folder: Path, *, description: str = "") -> Path | None:
+async def new(
+    app_name: str,
+    tables: Sequence[type[Table]],
+    folder: Path,
+    *,
+    description: str = "",
+    renames: bool | None = None,
+) -> Path | None:
     """Write the next migration of `app_name` into `folder`; None when there is nothing to write.
 
-    Asks on the terminal whether a vanished and a new name are a rename.
+    `renames` tells whether a vanished and a new name are one that was renamed; None asks on the terminal each time.
     """
-    changes = await _changes(app_name, tables, _modules_in(folder), None)
+    answer = None if renames is None else "y" if renames else "n"
+    changes = await _changes(app_name, tables, _modules_in(folder), answer)
     if not any(change.statements for change in changes):
         return None
     meta = _generate_migration_meta(AppConfig(app_name=app_name, migrations_folder_path=folder))
@@ -137,10 +145,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("app", help="name of the plugin")
     parser.add_argument("folder", type=Path, help="folder of its migrations")
     parser.add_argument("--description", default="", help="what the migration is for")
+    parser.add_argument(
+        "--renames",
+        action=argparse.BooleanOptionalAction,
+        help="whether a vanished and a new name are one that was renamed; asked otherwise",
+    )
     options = parser.parse_args(arguments)
     importlib.import_module(options.tables)
     tables = table_finder([options.tables], exclude_imported=True)
-    written = asyncio.run(new(options.app, tables, options.folder, description=options.description))
+    written = asyncio.run(
+        new(options.app, tables, options.folder, description=options.description, renames=options.renames)
+    )
     sys.stdout.write(f"{written}\n" if written else "nothing to write: tables and migrations agree\n")
     return 0
 

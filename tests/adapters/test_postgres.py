@@ -156,7 +156,7 @@ async def test_cancelled_statements_give_their_connections_back() -> None:
     async with behind_a_proxy("?pool=2") as (db, _):
         for _round in range(5):
             tasks = [asyncio.create_task(db.fetch("SELECT pg_sleep(30)")) for _ in range(4)]
-            await _two_sleep(db)
+            await _sleepers(db, 2)
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
@@ -165,12 +165,36 @@ async def test_cancelled_statements_give_their_connections_back() -> None:
                 await asyncio.gather(*(db.fetch("SELECT 1") for _ in range(4)))
 
 
-async def _two_sleep(db: PostgresDatabase) -> None:
+async def test_a_statement_that_takes_too_long_ends_on_the_server_too() -> None:
+    async with behind_a_proxy("?pool=1&command_timeout=0.3") as (db, _):
+        with pytest.raises(DatabaseUnavailable):
+            await db.fetch("SELECT pg_sleep(60)")
+        await _sleepers(db, 0)
+        assert await db.fetch("SELECT 1 AS one") == [{"one": 1}]
+        with pytest.raises(DatabaseUnavailable):
+            async with db.transaction():
+                await db.fetch("SELECT pg_sleep(60)")
+        await _sleepers(db, 0)
+        async with db.transaction():
+            assert await db.fetch("SELECT 1 AS one") == [{"one": 1}]
+
+
+async def test_migrations_may_take_longer_than_other_statements() -> None:
+    async with behind_a_proxy("?command_timeout=0.1") as (db, _):
+        async with db.migrating():
+            await db.fetch("SELECT pg_sleep(0.3)")
+            async with db.transaction():
+                await db.fetch("SELECT pg_sleep(0.3)")
+        with pytest.raises(DatabaseUnavailable):
+            await db.fetch("SELECT pg_sleep(0.3)")
+
+
+async def _sleepers(db: PostgresDatabase, number: int) -> None:
     connection = await asyncpg.connect(str(db.engine.config["dsn"]))  # type: ignore[attr-defined]  # the adapter's own
     active = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
     try:
         async with asyncio.timeout(SECONDS):
-            while await connection.fetchval(active) != 2:  # noqa: ASYNC110 - the event is the server's
+            while await connection.fetchval(active) != number:  # noqa: ASYNC110 - the event is the server's
                 await asyncio.sleep(0.01)
     finally:
         await connection.close()

@@ -37,14 +37,12 @@ _STALE = (
 
 
 async def guarded(connection: Any, work: Awaitable[_T]) -> _T:
-    """The result of `work` on `connection`; raises `DatabaseUnavailable` when that is lost or silent."""
+    """The result of `work` on `connection`; raises `DatabaseUnavailable` when that is lost or silent.
+
+    A statement that takes too long is cancelled by the driver while its connection is given back, which is bounded.
+    """
     try:
         return await translated(work)
-    except DatabaseUnavailable as error:
-        if isinstance(error.__cause__, TimeoutError):
-            # The server may be gone: asking it to cancel, as the driver does, would take as long again.
-            drop(connection)
-        raise
     except asyncpg.InterfaceError as error:
         if is_closed(connection):
             raise DatabaseUnavailable("the connection to the database was lost") from error
