@@ -123,7 +123,8 @@ def _write(file: str, rows: int) -> None:
     asyncio.run(write())
 
 
-async def test_processes_that_read_and_then_write_wait_for_each_other_u43(tmp_path: Path) -> None:
+async def test_processes_that_read_and_then_write_wait_for_each_other(tmp_path: Path) -> None:
+    """U43: never "database is locked"."""
     file = tmp_path / "service.db"
     db = await SqliteDatabase.open(file)
     await db.fetch("CREATE TABLE numbers (n INTEGER UNIQUE)")

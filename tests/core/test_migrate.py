@@ -295,7 +295,8 @@ async def _at_once(processes: int, url: str) -> int:
     return int(count.value)
 
 
-async def test_six_processes_at_once_all_succeed_and_each_migration_runs_once_d21() -> None:
+async def test_six_processes_at_once_all_succeed_and_each_migration_runs_once() -> None:
+    """D21: under a lock."""
     async with postgres_database() as url:
         assert await _at_once(6, url + "?schema=users") == len(piccolo.versions(CORE.package))
         db = await PostgresDatabase.open(url + "?schema=users")
@@ -303,7 +304,8 @@ async def test_six_processes_at_once_all_succeed_and_each_migration_runs_once_d2
         await db.aclose()
 
 
-async def test_several_processes_at_once_share_a_new_sqlite_file_d21(tmp_path: Path) -> None:
+async def test_several_processes_at_once_share_a_new_sqlite_file(tmp_path: Path) -> None:
+    """D21: under a lock, which here is the file's."""
     assert await _at_once(4, f"sqlite:///{tmp_path}/service.db") == len(piccolo.versions(CORE.package))
     db = await SqliteDatabase.open(tmp_path / "service.db")
     assert await pending(db, [CORE]) == []

@@ -93,7 +93,8 @@ class DatabaseSuite(abc.ABC):
             assert OPEN_TRANSACTION.get() is None
             assert await _count(db) == 1
 
-    async def test_an_exception_rolls_everything_back_and_calls_nobody_e1(self) -> None:
+    async def test_an_exception_rolls_everything_back_and_calls_nobody(self) -> None:
+        """E1: a rollback leaves neither row nor event."""
         async with self.database() as db:
             table = await a_table(db)
             calls: list[str] = []
@@ -165,7 +166,8 @@ class DatabaseSuite(abc.ABC):
             await task
             assert await _count(db) == 1
 
-    async def test_twenty_transactions_that_read_and_then_write_all_succeed_u43(self) -> None:
+    async def test_twenty_transactions_that_read_and_then_write_all_succeed(self) -> None:
+        """U43: never "database is locked"."""
         async with self.database() as db:
             await a_table(db)
             await _insert(db, number=0)
