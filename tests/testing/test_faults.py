@@ -215,3 +215,14 @@ async def test_a_url_is_led_through_the_proxy() -> None:
         found = through("postgresql://ada:p%40ss@db.example.org:5432/orion?schema=auth", proxy)
         assert found == f"postgresql://ada:p%40ss@127.0.0.1:{proxy.port}/orion?schema=auth"
         assert through("redis://localhost/0", proxy) == f"redis://127.0.0.1:{proxy.port}/0"
+
+
+def test_a_loop_on_which_faults_would_not_hold_is_refused() -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def enter() -> None:
+        async with FaultProxy("127.0.0.1", 9):
+            pass
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, pytest.raises(RuntimeError, match="own loop"):
+        runner.run(enter())

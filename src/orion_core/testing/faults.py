@@ -32,8 +32,8 @@ class FaultProxy:
     same, and stays taken, while connections are refused. Each method returns when its effect is there. Memory is
     bounded: a slow reader slows its writer. Leaving the context resets what is open and leaves nothing running.
 
-    A client that goes away during a stall is noticed when the stall ends. Faults come from one event loop; clients may
-    live in any process.
+    A client that goes away during a stall is noticed when the stall ends. The proxy runs on asyncio's own event loop,
+    its clients on any, in any process.
     """
 
     def __init__(self, target_host: str, target_port: int, *, port: int = 0) -> None:
@@ -54,6 +54,9 @@ class FaultProxy:
         return len(self._state.links)
 
     async def __aenter__(self) -> Self:
+        if not isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop):
+            # uvloop closes a listener later than it says, so that a refused port would go on accepting.
+            raise RuntimeError("the fault proxy needs asyncio's own loop: run it with asyncio.SelectorEventLoop")
         self._bind()
         await self.heal()
         return self
