@@ -1,7 +1,7 @@
-"""The host for any ASGI server: ``uvicorn hosts.app:app``, ``hypercorn hosts.app:app``, ``granian --interface asgi ...``.
+"""The host for any ASGI server, such as ``uvicorn hosts.app:app`` or ``hypercorn hosts.app:app``.
 
-Settings are ORION_* variables or orion.toml, as for ``orion run``, which is the better choice where there is one: it sets
-up uvicorn, the collector and the signals. One worker per process: scale with more processes.
+Settings are ORION_* variables or orion.toml, as for ``orion run``, which also sets up uvicorn, the collector and the
+signals. One worker per process: scale with more processes.
 """
 
 from orion_core.observability import logging

@@ -103,7 +103,7 @@ async def serve(
     def stop() -> None:
         nonlocal stopping
         if stopping:
-            os._exit(130)
+            return
         stopping = True
         if running is None:
             task.cancel()
@@ -111,12 +111,17 @@ async def serve(
             platform.health.draining = True
             running.should_exit = True
 
+    def signalled() -> None:
+        if stopping:
+            os._exit(130)
+        stop()
+
     def ready() -> None:
         settle_memory()
         listening()
 
     host, port = bound.getsockname()[:2]
-    with _signals(loop, stop), bound:
+    with _signals(loop, signalled), bound:
         ended(stop)
         try:
             async with platform:
@@ -131,14 +136,14 @@ async def serve(
 
 
 @contextlib.contextmanager
-def _signals(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Iterator[None]:
+def _signals(loop: asyncio.AbstractEventLoop, signalled: Callable[[], None]) -> Iterator[None]:
     try:
         for number in SIGNALS:
-            loop.add_signal_handler(number, stop)
+            loop.add_signal_handler(number, signalled)
     except NotImplementedError:
         # Windows has no handlers in the loop.
         before: dict[Any, Any] = {
-            number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop)) for number in SIGNALS
+            number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(signalled)) for number in SIGNALS
         }
         try:
             yield

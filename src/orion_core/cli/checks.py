@@ -62,7 +62,11 @@ async def examine(found: Configured) -> list[Finding]:
     if "ORION_MAIL_URL" not in wrong:
         looks.append(_look("mail", settings.mail(), "ORION_MAIL_URL", lambda: _mail(found)))
     findings += await asyncio.gather(*looks)
-    findings.append(await asyncio.to_thread(_port, found))
+    if found.split is None:
+        findings.append(await asyncio.to_thread(_port, found))
+    else:
+        served = ", ".join(f"{name} on {port}" for name, port in found.split.ports.items())
+        findings.append(Finding("split", "ok", f"supervised by process {found.split.pid}: {served}"))
     return findings
 
 

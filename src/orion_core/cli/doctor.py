@@ -52,7 +52,7 @@ def doctor(
     if as_json:
         put({"settings": shown, "checks": [attrs.asdict(each) for each in findings]})
     else:
-        rows = [[each["name"], each["value"], Text(each["source"], style="dim")] for each in shown]
+        rows = [(each["name"], each["value"], Text(each["source"], style="dim")) for each in shown]
         table("Settings", ("name", "value", "from"), rows)
         say()
         for each in findings:
@@ -107,9 +107,10 @@ def _fields(kind: type) -> list[tuple[attrs.Attribute[Any], Any]]:
 
 def _described(service: str, field: attrs.Attribute[Any], hint: Any) -> dict[str, str]:
     prefix = f"{service.upper()}_" if service else ""
-    default = field.default
-    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # attrs types the class as a function
-        default = default.factory() if not default.takes_self else ""
+    default: Any = field.default
+    # A default that is made anew for each instance; attrs tells no type for it.
+    if (make := getattr(default, "factory", None)) is not None:
+        default = "" if default.takes_self else make()
     return {
         "name": f"ORION_{prefix}{field.name.upper()}",
         "type": _type_name(hint),

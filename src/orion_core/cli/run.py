@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -105,12 +106,9 @@ def _introduce(platform: Platform, found: Configured, port: int) -> None:
         ("mail", mail_goes(platform.settings.mail())),
         ("services", ", ".join(platform.plugins) or "none"),
         *(("not served", f"{name} ({why})") for name, why in platform.absent.items()),
-        *(
-            ("elsewhere", f"{name} ({', '.join(urls)})")
-            for name, urls in settings.peers.items()
-            if name not in platform.plugins
-        ),
     ]
+    if elsewhere := [name for name in settings.peers if name not in platform.plugins]:
+        lines.append(("elsewhere", ", ".join(elsewhere)))
     for label, text in lines:
         say(f"  {label:<11}{text}")
     for broken in found.discovery.broken:
@@ -133,11 +131,10 @@ def _when_the_supervisor_is_gone(stop: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
 
     def wait() -> None:
-        try:
-            while sys.stdin.buffer.read(1024):
+        # Not through sys.stdin: a thread that holds its lock aborts the interpreter at its end.
+        with contextlib.suppress(OSError):
+            while os.read(0, 1024):
                 pass
-        except (OSError, ValueError):
-            pass
         # The loop may be closed by then, because the process is about to end anyway.
         if not loop.is_closed():
             loop.call_soon_threadsafe(stop)
