@@ -25,6 +25,12 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
             log.error("a background task ended with an error", exc_info=outcome)
 
 
+def cancelled_itself() -> bool:
+    """Whether a `CancelledError` caught now is meant for this task; if not, something it waited for was cancelled."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
 class Looper:
     """Calls `step` over and over: at once while it finds work, else when woken or after `interval` seconds.
 
@@ -38,24 +44,29 @@ class Looper:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._troubled = False
+        self._stopping = False
 
     def start(self) -> None:
         """Begin."""
+        self._stopping = False
         self._task = spawn(self._run(), self.name)
 
     def wake(self) -> None:
         """There may be work."""
         self._wake.set()
 
-    async def stop(self) -> None:
-        """End it, in the middle of a step if need be: steps leave nothing half done."""
-        if self._task is not None:
-            await end(self._task)
-            self._task = None
+    async def stop(self, grace: float = 5.0) -> None:
+        """Begin no other step, let the running one end within `grace` seconds, and cancel it after that."""
+        task, self._task = self._task, None
+        if task is not None:
+            self._stopping = True
+            self._wake.set()
+            await asyncio.wait([task], timeout=grace)
+            await end(task)
 
     async def _run(self) -> None:
         pause = self._interval
-        while True:
+        while not self._stopping:
             self._wake.clear()
             try:
                 busy = await self._step()
@@ -68,7 +79,7 @@ class Looper:
                 if not self._troubled:
                     log.warning("%s failed: %s", self.name, error, exc_info=not hasattr(error, "retry_after"))
                 self._troubled, pause = True, min(pause * 2, 5.0)
-            if not busy:
+            if not busy and not self._stopping:
                 try:
                     await asyncio.wait_for(self._wake.wait(), pause)
                 except TimeoutError:

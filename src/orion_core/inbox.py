@@ -21,6 +21,8 @@ log = logging.getLogger("orion.inbox")
 
 IMMEDIATE = (0.02, 0.2)
 """Seconds between the tries inside one delivery; each is a transaction of its own."""
+IMMEDIATE_LIMIT = 2.0
+"""Seconds after which a failure is left to the next delivery."""
 LISTENER_TIMEOUT = 60.0
 """Seconds after which a listener counts as failed: long work belongs into a job."""
 
@@ -65,15 +67,20 @@ def receive(service: Any, name: str, listener: Listener, db: Database | None) ->
             traceparent=delivery.traceparent,
             tracestate=envelope.tracestate,
         )
+        began = asyncio.get_running_loop().time()
+        pauses = iter(IMMEDIATE)
         with use(context):
-            for pause in (*IMMEDIATE, None):
+            while True:
                 try:
                     async with asyncio.timeout(LISTENER_TIMEOUT):
                         await once(event, delivery)
-                except (Reject, DatabaseUnavailable, TimeoutError):
+                except (Reject, TimeoutError):
                     raise
                 except Exception as error:
-                    if pause is None:
+                    if isinstance(error, DatabaseUnavailable) and db is not None and await _waited(db, listener.queue):
+                        continue
+                    pause = next(pauses, None)
+                    if pause is None or asyncio.get_running_loop().time() - began > IMMEDIATE_LIMIT:
                         log.warning(
                             "%s failed on %s, attempt %d: %s",
                             listener.queue,
@@ -88,3 +95,14 @@ def receive(service: Any, name: str, listener: Listener, db: Database | None) ->
                     return
 
     return handle
+
+
+async def _waited(db: Database, queue: str) -> bool:
+    """Wait while `db` is away; False if it is there. An outage is no failure of the listener: it costs no attempt."""
+    pause = 0.1
+    while (await db.check()).status != "pass":
+        if pause == 0.1:
+            log.warning("the database of %s is away: waiting for it", queue)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 2.0)
+    return pause > 0.1

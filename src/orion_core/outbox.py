@@ -73,7 +73,7 @@ class Outbox:
                 )
             event_id = new_id()
             subject = str(getattr(event, kind.subject)) if kind.subject else str(event_id)
-            sequence = (await self._db.fetch(_NEXT, f"{kind.family}:{subject}"))[0]["last"]
+            sequence = await self._next(f"{kind.family}:{subject}") if kind.subject else 1
             await self._db.fetch(
                 _ADD,
                 event_id,
@@ -94,6 +94,9 @@ class Outbox:
             ids.append(event_id)
         transaction.after_commit(self._wake)
         return ids
+
+    async def _next(self, aggregate: str) -> int:
+        return int((await self._db.fetch(_NEXT, aggregate))[0]["last"])
 
 
 def envelope(row: dict[str, Any]) -> Envelope:
@@ -163,20 +166,27 @@ class Relay:
             return False
         try:
             outcomes = await self._bus.publish([envelope(row) for row in rows])
-        except Disconnected:
+        except BaseException as error:
+            # Also when stopped: the next relay need not wait for the end of the claim.
             await self._release(rows)
-            return False
+            if isinstance(error, Disconnected):
+                return False
+            raise
         confirmed = [row for row, outcome in zip(rows, outcomes, strict=True) if outcome is Published.CONFIRMED]
+        unknown = [row for row, outcome in zip(rows, outcomes, strict=True) if outcome is Published.UNKNOWN]
         if confirmed:
             await self._db.fetch(
                 f"UPDATE orion_outbox SET published_ms = {self._db.dialect.now_ms} "
                 f"WHERE position IN ({numbered(len(confirmed))})",
                 *(row["position"] for row in confirmed),
             )
+        if unknown:
+            # A broker that is away or silent is no fault of the event, so it costs no attempt.
+            await self._release(unknown)
         for row, outcome in zip(rows, outcomes, strict=True):
-            if outcome is not Published.CONFIRMED:
+            if outcome in (Published.UNROUTABLE, Published.REFUSED):
                 await self._postpone(row, outcome)
-        return len(confirmed) == BATCH
+        return len(rows) == BATCH and not unknown
 
     async def _release(self, rows: Sequence[dict[str, Any]]) -> None:
         await self._db.fetch(
@@ -186,13 +196,12 @@ class Relay:
 
     async def _postpone(self, row: dict[str, Any], outcome: Published) -> None:
         delay_ms = min(60_000, 250 * 2 ** min(row["attempts"], 10))
-        if outcome is not Published.UNKNOWN:
-            log.error(
-                "the bus did not take %s of %s: %s; it stays in the outbox and is tried again",
-                row["name"],
-                self._service,
-                outcome.value,
-            )
+        log.error(
+            "the bus did not take %s of %s: %s; it stays in the outbox and is tried again",
+            row["name"],
+            self._service,
+            outcome.value,
+        )
         await self._db.fetch(
             f"UPDATE orion_outbox SET attempts = attempts + 1, claimed_until_ms = 0, last_error = $1, "
             f"due_ms = {self._db.dialect.now_ms} + {delay_ms} WHERE position = $2 AND published_ms IS NULL",

@@ -24,13 +24,13 @@ from uuid import UUID
 import attrs
 
 from orion_core import codec
-from orion_core.background import Looper, end, spawn
+from orion_core.background import Looper, cancelled_itself, end, spawn
 from orion_core.context import Actor, Context, child_traceparent, current, use
 from orion_core.errors import Invalid
 from orion_core.ids import new_id
 from orion_core.jobs import PRIORITIES, Discard, JobType, Priority, Retry, job_types
 from orion_core.ports.clock import Clock
-from orion_core.ports.database import OPEN_TRANSACTION, Database
+from orion_core.ports.database import OPEN_TRANSACTION, Database, DatabaseUnavailable
 
 log = logging.getLogger("orion.jobs")
 
@@ -123,12 +123,15 @@ class JobQueue:
         unfinished = dict(self._running)
         await end(*unfinished)
         for row in unfinished.values():
-            await self._db.fetch(
-                "UPDATE orion_jobs SET state = 'ready', attempt = attempt - 1, lease_until_ms = 0, worker = '' "
-                "WHERE id = $1 AND attempt = $2 AND state = 'active'",
-                row["id"],
-                row["attempt"],
-            )
+            try:
+                await self._db.fetch(
+                    "UPDATE orion_jobs SET state = 'ready', attempt = attempt - 1, lease_until_ms = 0, worker = '' "
+                    "WHERE id = $1 AND attempt = $2 AND state = 'active'",
+                    row["id"],
+                    row["attempt"],
+                )
+            except DatabaseUnavailable as error:
+                log.warning("%s is given back when its lease ends: %s", row["type"], error)
         if self._beats is not None:
             await end(self._beats)
             self._beats = None
@@ -218,6 +221,10 @@ class JobQueue:
                 args = {name: codec.from_plain(argument, hints[name]) for name, argument in plain.items()}
                 async with asyncio.timeout(work.kind.timeout):
                     await work.run(**args)
+            except asyncio.CancelledError:
+                if cancelled_itself():
+                    raise
+                await self._failed(row, RuntimeError("something the job waited for was cancelled"), work.kind)
             except (Discard, Invalid) as error:
                 await self._bury(row, error, work.kind)
             except Exception as error:
@@ -271,7 +278,7 @@ class JobQueue:
             past.append({"attempt": row["attempt"], "error": type(error).__name__, "message": str(error)[:500]})
             history = json.dumps(past)
             trace = "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]
-        stored = await self._db.fetch(
+        stored = await self._patiently(
             f"UPDATE orion_jobs SET {change}, lease_until_ms = 0, worker = '', error_class = $1, error_message = $2, "
             "traceback = $3, history = $4 WHERE id = $5 AND attempt = $6 AND state = 'active' RETURNING id",
             type(error).__name__ if error else "",
@@ -283,6 +290,17 @@ class JobQueue:
         )
         if not stored:
             log.warning("%s lost its lease in attempt %d: its result is dropped", row["type"], row["attempt"])
+
+    async def _patiently(self, sql: str, *args: Any) -> list[dict[str, Any]]:
+        """Store an outcome even if the database is away for a while: the lease fences it should that take too long."""
+        pause = 0.1
+        while True:
+            try:
+                return await self._db.fetch(sql, *args)
+            except DatabaseUnavailable as error:
+                log.warning("the outcome of a job of %s cannot be stored yet: %s", self._service, error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)
 
     async def _heartbeat(self) -> None:
         while True:

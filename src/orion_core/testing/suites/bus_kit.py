@@ -21,7 +21,7 @@ BOUND = 20.0
 
 def an_event(name: str = "user.registered", **changes: Any) -> Envelope:
     """An envelope of the service ``auth`` that differs from every other."""
-    identity = new_id()
+    identity, now = new_id(), datetime.now(UTC)
     made = Envelope(
         id=identity,
         name=name,
@@ -29,7 +29,8 @@ def an_event(name: str = "user.registered", **changes: Any) -> Envelope:
         source="/orion/auth",
         subject=str(identity),
         sequence=1,
-        time=datetime.now(UTC),
+        # Outboxes keep milliseconds.
+        time=now.replace(microsecond=now.microsecond // 1000 * 1000),
         data='{"email":"ada@x.org"}',
         correlation_id=f"correlation-{identity}",
         causation_id="",
