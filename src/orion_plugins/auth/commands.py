@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from orion_core.cli.console import fail, problems_of, put, say
 from orion_core.contracts.auth import Account, Auth, Register
 from orion_core.errors import Error, StartRefused
 
@@ -42,12 +41,12 @@ def create_admin(
     try:
         account = asyncio.run(_create_admin(email, password, name))
     except (Error, StartRefused) as error:
-        Console(stderr=True).print(f"[red]No administrator was made:[/red] {error}", highlight=False)
+        fail(problems_of(error) or [str(error)])
         raise typer.Exit(1) from error
     if as_json:
-        typer.echo(json.dumps({"id": str(account.id), "email": account.email}))
+        put({"id": str(account.id), "email": account.email})
     else:
-        Console().print(f"[green]{account.email}[/green] is an administrator (id {account.id}).", highlight=False)
+        say(f"{account.email} is an administrator (id {account.id})")
 
 
 async def _create_admin(email: str, password: str, name: str) -> Account:
