@@ -8,7 +8,12 @@ from typing import Any
 import attrs
 
 from orion_core import composition
+from orion_core.contracts.auth import AccessChanged, SessionRevoked
+from orion_core.events import event_type
 from orion_core.plugin import Plugin
+
+HEARD_BY_HOSTS = tuple(event_type(cls).name for cls in (SessionRevoked, AccessChanged))
+"""What every host hears, whatever it serves: it drops what it remembers about a session."""
 
 
 @attrs.frozen
@@ -67,7 +72,7 @@ class Topology:
     @property
     def unheard(self) -> tuple[str, ...]:
         """Events that nobody listens to."""
-        heard = {told.event for told in self.events}
+        heard = {*HEARD_BY_HOSTS, *(told.event for told in self.events)}
         return tuple(event for node in self.nodes.values() for event in node.tells if event not in heard)
 
     def as_plain(self) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def _when_the_supervisor_is_gone(stop: Callable[[], None]) -> None:
             while os.read(0, 1024):
                 pass
         # The loop may be closed by then, because the process is about to end anyway.
-        if not loop.is_closed():
+        with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(stop)
 
     threading.Thread(target=wait, name="supervisor", daemon=True).start()

@@ -37,8 +37,10 @@ def topology(
 def _print_tree(found: Topology) -> None:
     from rich.tree import Tree
 
+    from orion_core.topology import HEARD_BY_HOSTS
+
     root = Tree(f"[bold]{len(found.nodes)} services[/bold]")
-    hearers: dict[str, list[str]] = {}
+    hearers: dict[str, list[str]] = {event: ["every host"] for event in HEARD_BY_HOSTS}
     for told in found.events:
         hearers.setdefault(told.event, []).append(told.hearer)
     for node in found.nodes.values():
