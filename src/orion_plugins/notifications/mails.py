@@ -9,6 +9,8 @@ from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
 from uuid import UUID
 
+import idna
+
 from orion_plugins.notifications.rendering import Rendered
 
 
@@ -49,5 +51,6 @@ def _address(name: str, address: str) -> Address:
     local, _, domain = address.rpartition("@")
     if not local or not domain:
         raise ValueError(f"no address: {address!r}")
-    # Address refuses line breaks in every part; the domain goes as IDNA (RFC 5890).
-    return Address(name, local, domain if domain.isascii() else domain.encode("idna").decode("ascii"))
+    # Address refuses line breaks in every part. The standard library knows only the older IDNA, which takes the sharp s
+    # for ss, and so for another domain.
+    return Address(name, local, domain if domain.isascii() else idna.encode(domain, uts46=True).decode("ascii"))

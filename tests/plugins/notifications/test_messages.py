@@ -63,6 +63,7 @@ def test_a_message_is_ascii_on_the_wire_unless_the_address_is_not() -> None:
     assert message().as_bytes().isascii()
     assert message("ada@bücher.example").as_bytes().isascii()
     assert message("ada@bücher.example")["To"] == "ada@xn--bcher-kva.example"
+    assert message("ada@faß.example")["To"] == "ada@xn--fa-hia.example"
     assert "jörg@x.org".encode() in message("jörg@x.org").as_bytes()
 
 

@@ -1,0 +1,1 @@
+"""Migrations of referrals, in the order of their names."""
