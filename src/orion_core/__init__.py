@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import orion_core.ports.quiet_piccolo  # noqa: F401 - before the first import of Piccolo, whoever makes that
+
 if TYPE_CHECKING:
     from orion_core.context import SYSTEM, Actor, Context, acting, current
     from orion_core.contract import Contract, raises, repeatable

@@ -32,6 +32,11 @@ def _strict(kind: type, accepts: tuple[type, ...]) -> Callable[[Any, Any], Any]:
     return structure
 
 
+def _null(given: Any, _: Any) -> None:
+    if given is not None:
+        raise ValueError("must be null")
+
+
 def _uuid(given: Any, _: Any) -> UUID:
     if isinstance(given, str):
         try:
@@ -66,6 +71,7 @@ def _converter() -> JsonConverter:
     converter = make_converter()
     for kind, accepts in ((str, (str,)), (int, (int,)), (float, (int, float)), (bool, (bool,))):
         converter.register_structure_hook(kind, _strict(kind, accepts))
+    converter.register_structure_hook(type(None), _null)
     converter.register_structure_hook(UUID, _uuid)
     converter.register_unstructure_hook(UUID, str)
     converter.register_structure_hook(datetime, _time)

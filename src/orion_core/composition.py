@@ -14,7 +14,7 @@ from orion_core.errors import StartRefused
 from orion_core.events import Events, event_type, is_event
 from orion_core.jobs import Jobs
 from orion_core.keyring import Keyring
-from orion_core.migrate import MigrationApp
+from orion_core.migrate import CORE, MigrationApp
 from orion_core.plugin import Discovery, Plugin
 from orion_core.ports.cache import Cache
 from orion_core.ports.clock import Clock
@@ -24,7 +24,7 @@ from orion_core.ports.mail import Mail
 from orion_core.settings import Settings
 
 PORTS: tuple[type, ...] = (Database, Events, Jobs, Cache, Clock, Mail, Identity, Keyring, Settings)
-CORE_MIGRATIONS = MigrationApp("orion_core", "orion_core.migrations.versions")
+
 Provider = Callable[[type], Any]
 
 
@@ -135,7 +135,7 @@ def construct(plugin: Plugin, provide: Provider) -> Contract:
 def migration_apps(plugin: Plugin) -> list[MigrationApp]:
     """The migrations that the database of `plugin` needs, in order: core's, then its own."""
     own = [MigrationApp(f"orion_{plugin.name}", plugin.migrations)] if plugin.migrations else []
-    return [CORE_MIGRATIONS, *own]
+    return [CORE, *own]
 
 
 def chosen(discovery: Discovery, names: Iterable[str]) -> dict[str, Plugin]:

@@ -6,6 +6,7 @@ inbox of each listener drops the repeat. A broker that is away pauses the relay 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -25,7 +26,10 @@ from orion_core.ports.database import OPEN_TRANSACTION, Database
 log = logging.getLogger("orion.outbox")
 
 BATCH = 100
-LEASE_MS = 30_000
+LEASE_MS = 15_000
+"""How long claimed rows wait for a relay that died."""
+PUBLISH_SECONDS = 12.0
+"""How long one batch may take: never so long that another relay may claim its rows."""
 PLATFORM_EVENTS = "orion_core.contracts.platform"
 """The module whose events any service may publish."""
 
@@ -61,7 +65,7 @@ class Outbox:
     async def publish(self, *events: Any) -> Sequence[UUID]:
         """See `Events.publish`."""
         transaction = OPEN_TRANSACTION.get()
-        if transaction is None:
+        if not transaction:
             raise RuntimeError("publish inside a transaction: an event leaves if and only if its facts are committed")
         context = current()
         ids = []
@@ -165,12 +169,14 @@ class Relay:
         if not rows:
             return False
         try:
-            outcomes = await self._bus.publish([envelope(row) for row in rows])
-        except BaseException as error:
+            async with asyncio.timeout(PUBLISH_SECONDS):
+                outcomes = await self._bus.publish([envelope(row) for row in rows])
+        except (Disconnected, TimeoutError):
+            await self._release(rows)
+            return False
+        except BaseException:
             # Also when stopped: the next relay need not wait for the end of the claim.
             await self._release(rows)
-            if isinstance(error, Disconnected):
-                return False
             raise
         confirmed = [row for row, outcome in zip(rows, outcomes, strict=True) if outcome is Published.CONFIRMED]
         unknown = [row for row, outcome in zip(rows, outcomes, strict=True) if outcome is Published.UNKNOWN]

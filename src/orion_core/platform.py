@@ -507,4 +507,5 @@ class _LateCache:
 
 
 def _in_transaction() -> bool:
-    return OPEN_TRANSACTION.get() is not None
+    # A transaction that is over is false: a task started inside it still sees it.
+    return bool(OPEN_TRANSACTION.get())

@@ -100,10 +100,10 @@ class JobQueue:
         job_id = new_id()
         await self._insert(job_id, kind, text, PRIORITIES.index(priority), delay)
         transaction = OPEN_TRANSACTION.get()
-        if transaction is None:
-            self.wake()
-        else:
+        if transaction:
             transaction.after_commit(self.wake)
+        else:
+            self.wake()
         return job_id
 
     async def start(self) -> None:

@@ -1,7 +1,7 @@
 """The clock: the time of day, which tests may move.
 
-Guarantees: `now` never runs backwards by itself. Deadlines and timeouts use the event loop's clock instead; due times of
-deliveries and jobs use the database's clock plus `offset`, so that all processes agree.
+Guarantees: `now` never runs backwards by itself. Deadlines and timeouts use the event loop's clock instead; due times
+of deliveries and jobs use the database's clock plus `offset`, so that all processes agree.
 """
 
 from __future__ import annotations

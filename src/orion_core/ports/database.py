@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
-from piccolo.engine import Engine
 
 from orion_core.errors import Unavailable
 from orion_core.ports.check import Check
+
+if TYPE_CHECKING:
+    from piccolo.engine import Engine
 
 
 class DatabaseUnavailable(Unavailable):
