@@ -217,12 +217,9 @@ async def test_a_url_is_led_through_the_proxy() -> None:
         assert through("redis://localhost/0", proxy) == f"redis://127.0.0.1:{proxy.port}/0"
 
 
-def test_a_loop_on_which_faults_would_not_hold_is_refused() -> None:
+def test_faults_hold_on_uvloop_too() -> None:
     uvloop = pytest.importorskip("uvloop")
-
-    async def enter() -> None:
-        async with FaultProxy("127.0.0.1", 9):
-            pass
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, pytest.raises(RuntimeError, match="own loop"):
-        runner.run(enter())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(test_refused_connections_come_back_on_the_same_port())
+        runner.run(test_cut_resets_present_connections_and_accepts_new_ones())
+        runner.run(test_a_stalled_connection_stays_open_and_answers_once_healed())

@@ -32,8 +32,8 @@ class FaultProxy:
     same, and stays taken, while connections are refused. Each method returns when its effect is there. Memory is
     bounded: a slow reader slows its writer. Leaving the context resets what is open and leaves nothing running.
 
-    A client that goes away during a stall is noticed when the stall ends. The proxy runs on asyncio's own event loop,
-    its clients on any, in any process.
+    A client that goes away during a stall is noticed when the stall ends. Faults come from one event loop; clients
+    may live in any process.
     """
 
     def __init__(self, target_host: str, target_port: int, *, port: int = 0) -> None:
@@ -54,9 +54,6 @@ class FaultProxy:
         return len(self._state.links)
 
     async def __aenter__(self) -> Self:
-        if not isinstance(asyncio.get_running_loop(), asyncio.SelectorEventLoop):
-            # uvloop closes a listener later than it says, so that a refused port would go on accepting.
-            raise RuntimeError("the fault proxy needs asyncio's own loop: run it with asyncio.SelectorEventLoop")
         self._bind()
         await self.heal()
         return self
@@ -186,16 +183,19 @@ class _Link:
     def reset(self) -> None:
         """Close both connections with a TCP reset."""
         self._was_reset = True
-        self._connecting.cancel()
+        if self._server.transport is None:
+            self._connecting.cancel()
         for end in (self.client, self._server):
             end.reset()
 
     async def gone(self) -> None:
         """Wait until both connections are closed."""
         await asyncio.wait([self._connecting])
-        for end in (self.client, self._server):
-            if end.transport is not None or end is self.client:
-                await end.lost.wait()
+        await self.client.lost.wait()
+        # Not every loop tells the protocol of a connection whose making was cancelled that it is gone.
+        if self._server.transport is not None and not self._connecting.cancelled():
+            await self._server.lost.wait()
+        self._state.links.discard(self)
 
     def arrived(self, end: _End, data: bytes | None) -> None:
         """Take over a piece of data, or its end, and forward it when it is due."""
