@@ -20,10 +20,10 @@ from orion_core.adapters.rabbitmq.messages import normalised
 from orion_core.adapters.rabbitmq.supervisor import Backoff
 from orion_core.adapters.rabbitmq.url import parse
 from orion_core.errors import StartRefused
-from orion_core.ports.bus import Delivery, Disconnected, Published, Subscription
+from orion_core.ports.bus import BusClosed, Delivery, Disconnected, Published, Subscription
 from orion_core.testing.faults import FaultProxy, through
 from orion_core.testing.services import amqp_url
-from orion_core.testing.suites.bus_kit import Gate, Inbox, an_event, until
+from orion_core.testing.suites.bus_kit import BOUND, Gate, Inbox, an_event, until
 
 PROFILE = Subscription("users.create_profile", ("user.registered",))
 WELCOME = Subscription("notifications.welcome", ("user.registered",))
@@ -162,7 +162,7 @@ async def test_what_is_pending_fails_when_the_connection_is_lost() -> None:
         await proxy.cut()
         for pending in (confirm, request):
             with pytest.raises(Disconnected):
-                await pending
+                await asyncio.wait_for(pending, BOUND)
 
 
 async def test_a_publish_cut_off_is_unknown_and_succeeds_when_repeated() -> None:
@@ -196,13 +196,13 @@ async def test_a_request_fails_at_once_when_its_channel_is_closed() -> None:
             ]
             for request in pending:
                 with pytest.raises(ChannelClosed, match="PRECONDITION_FAILED") as caught:
-                    await request
+                    await asyncio.wait_for(request, BOUND)
                 assert caught.value.code == 406
             with pytest.raises(ChannelClosed):
                 await channel.request(channel.raw.basic_qos, prefetch_count=1)
 
 
-async def test_an_ack_of_an_older_generation_is_dropped() -> None:
+async def test_an_ack_of_an_older_generation_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
     """EP5."""
     event, gate, seen = an_event(), Gate(), list[Delivery]()
 
@@ -228,6 +228,7 @@ async def test_an_ack_of_an_older_generation_is_dropped() -> None:
         await until(lambda: len(seen) == 3, "a later event")
         assert channel.is_open
         assert seen[2].envelope == later
+        assert "could not be settled" not in caplog.text
         assert (await bus.check()).status == "pass"
 
 
@@ -389,7 +390,7 @@ def test_an_event_loop_that_cannot_watch_sockets_is_refused() -> None:
 
 
 @pytest.mark.parametrize("fault", ["none", "refuse", "stall", "cut"])
-async def test_closing_ends_in_time_and_leaves_no_task(fault: str) -> None:
+async def test_closing_ends_in_time_and_leaves_no_task(fault: str, caplog: pytest.LogCaptureFixture) -> None:
     """EP12."""
     before = asyncio.all_tasks()
     async with FaultProxy(*address()) as proxy, a_bus(through(amqp_url(), proxy), close_grace=0.2) as bus:
@@ -403,9 +404,10 @@ async def test_closing_ends_in_time_and_leaves_no_task(fault: str) -> None:
             await bus.aclose()
         left = {task for task in asyncio.all_tasks() - before - proxies if not task.done()}
         assert not [task for task in left if "rabbitmq" in task.get_name()]
+        assert "Exception in callback" not in caplog.text
 
 
-async def test_a_start_that_is_cancelled_leaves_no_task() -> None:
+async def test_a_start_that_is_cancelled_leaves_no_task(caplog: pytest.LogCaptureFixture) -> None:
     """EP12."""
     async with FaultProxy(*address()) as proxy:
         await proxy.stall()
@@ -416,9 +418,26 @@ async def test_a_start_that_is_cancelled_leaves_no_task() -> None:
         with pytest.raises(asyncio.CancelledError):
             await opening
         assert not [task for task in asyncio.all_tasks() - before if "rabbitmq" in task.get_name()]
+    assert "Exception in callback" not in caplog.text
 
 
-async def test_closing_during_a_reconnect_ends_in_time() -> None:
+async def test_closing_while_declaring_ends_in_time(caplog: pytest.LogCaptureFixture) -> None:
+    """EP12."""
+    async with a_proxied_bus(close_grace=0.2) as (bus, proxy):
+        await proxy.stall()
+        declaring = asyncio.ensure_future(bus.declare([PROFILE], ["user"]))
+        subscribing = asyncio.ensure_future(bus.subscribe(WELCOME, Inbox()))
+        await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            await bus.aclose()
+            await declaring
+            with pytest.raises(BusClosed):
+                await subscribing
+        await proxy.heal()
+    assert "Exception in callback" not in caplog.text
+
+
+async def test_closing_during_a_reconnect_ends_in_time(caplog: pytest.LogCaptureFixture) -> None:
     """EP12."""
     async with a_proxied_bus() as (bus, proxy):
         await bus.declare([PROFILE], ["user"])
@@ -428,6 +447,7 @@ async def test_closing_during_a_reconnect_ends_in_time() -> None:
         await has_status(bus, "warn")
         async with asyncio.timeout(10):
             await bus.aclose()
+    assert "Exception in callback" not in caplog.text
 
 
 @pytest.mark.parametrize(

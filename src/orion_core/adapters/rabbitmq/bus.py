@@ -128,6 +128,8 @@ class RabbitBus(Bus):
         Raises `Disconnected` when the broker is away and `BusClosed` after `aclose`.
         """
         self._ensure_open()
+        if not envelopes:
+            return []
         await self._know({envelope.family for envelope in envelopes})
         messages: list[Outgoing] = []
         parts: list[int] = []
@@ -141,7 +143,9 @@ class RabbitBus(Bus):
             if result is Published.UNROUTABLE:
                 _log.error("no queue takes %s (event %s): is its listener declared?", envelope.name, envelope.id)
             elif result is Published.REFUSED:
-                _log.error("the broker refused %s (event %s)", envelope.name, envelope.id)
+                _log.error(
+                    "refused %s (event %s): the broker said no, or AMQP cannot carry it", envelope.name, envelope.id
+                )
         return results
 
     async def subscribe(self, subscription: Subscription, handler: Handler) -> Consumer:
@@ -172,9 +176,9 @@ class RabbitBus(Bus):
         self._consumers = [each for each in self._consumers if not each.stopped] + [consumer]
         try:
             await consumer.wait_started()
+            self._ensure_open()
         except BaseException:
             await consumer.stop(0)
-            self._consumers.remove(consumer)
             raise
         return consumer
 

@@ -18,6 +18,7 @@ from pika import BasicProperties, spec
 from pika.channel import Channel as RawChannel
 from pika.exceptions import ChannelClosed as RawChannelClosed
 
+from orion_core.adapters.rabbitmq.messages import normalised
 from orion_core.ports.bus import Disconnected, Published
 
 _log = logging.getLogger("orion.bus")
@@ -39,6 +40,8 @@ class ConsumerCancelled(Exception):
 @attrs.frozen(eq=False)
 class Incoming:
     """One delivery, bound to the channel it came by: it can be settled there and nowhere else.
+
+    Its headers are `normalised`.
 
     Settling it after that channel closed does nothing, since the broker gives it out again anyway, and a tag of one
     channel means something else, or nothing, on another.
@@ -242,6 +245,7 @@ class Channel:
         if tag is None:
             _log.error("a delivery without a tag was left alone")
             return
+        properties.headers = normalised(properties.headers)
         incoming = Incoming(self, int(tag), method.exchange or "", method.routing_key or "", properties, body)
         if not buffer.put(incoming):
             _log.error("the broker sent more than the prefetch allows; the delivery was given back")

@@ -91,7 +91,10 @@ class Connection:
 
     async def close(self, timeout: float) -> None:
         """Close politely, and after `timeout` seconds without an answer by dropping the socket."""
-        if not (self.closed.done() or self._raw.is_closed or self._raw.is_closing):
+        if not self._opened.done():
+            # There is nobody to be polite to yet, and pika 1.4 trips over its own feet when closed in a handshake.
+            self.abort("closed while connecting")
+        elif self.is_open:
             self._raw.close()
         await asyncio.wait({self.closed}, timeout=timeout)
         if not self.closed.done():

@@ -89,6 +89,7 @@ class RabbitConsumer:
 
     async def _stop(self, grace: float) -> None:
         deadline = asyncio.get_running_loop().time() + grace
+        self._tried.set()
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
@@ -156,6 +157,7 @@ class RabbitConsumer:
                     if not incoming.stale:
                         self._start(incoming)
             except ConsumerCancelled:
+                self._buffer = None
                 # The channel stays open, so nothing else would ever notice that the queue is gone.
                 _log.error("the queue of %s was deleted; declaring it again", queue)
 
@@ -246,6 +248,6 @@ class RabbitConsumer:
 
 def problem(queue: str, error: Exception) -> str:
     """Why a queue or exchange cannot be used, and what to do about it."""
-    if isinstance(error, ChannelClosed) and error.code == 406:
+    if isinstance(error, ChannelClosed) and "inequivalent" in str(error):
         return f"{queue} exists with other arguments ({error}): give it a new name, or change it by a broker policy"
     return f"{queue} cannot be used: {error}"

@@ -14,7 +14,6 @@ from pika import BasicProperties
 
 from orion_core.adapters.rabbitmq.channel import Incoming
 from orion_core.adapters.rabbitmq.messages import MAX_HEADERS, normalised
-from orion_core.ports.bus import Reject
 
 _LONGEST = 2000
 # Routing headers would send copies elsewhere, x-death would make the broker see a cycle and drop the message.
@@ -42,7 +41,7 @@ class History:
     @classmethod
     def before(cls, incoming: Incoming) -> History:
         """What `incoming` says of earlier deliveries."""
-        headers = normalised(incoming.properties.headers)
+        headers = incoming.properties.headers or {}
         found = cls._read(headers)
         unsettled = _number(headers.get("x-delivery-count"))
         return attrs.evolve(
@@ -78,15 +77,13 @@ class History:
 
     def failed(self, error: BaseException) -> History:
         """The same after one more delivery that ended with `error`."""
-        # A handler that rejects says with `from` what it was that can never succeed.
-        cause = error.__cause__ if isinstance(error, Reject) and error.__cause__ else error
         now = datetime.now(UTC)
         return attrs.evolve(
             self,
             attempts=self.attempts + 1,
             failures=self.failures + 1,
-            error=type(cause).__name__,
-            message=str(error or cause)[:_LONGEST],
+            error=type(error).__name__,
+            message=str(error)[:_LONGEST],
             first_failed=self.first_failed or now,
             last_failed=now,
         )
@@ -120,7 +117,7 @@ class History:
 
 def moved(properties: BasicProperties, history: History, trace: dict[str, str]) -> BasicProperties:
     """`properties` for the same message in another queue, with `history` and the hop's `trace` in its headers."""
-    headers = normalised(properties.headers)
+    headers = properties.headers or {}
     kept = {name: given for name, given in headers.items() if not name.startswith(_NOT_CARRIED)}
     if sum(len(name) + len(str(given)) for name, given in kept.items()) > MAX_HEADERS:
         kept = {}  # of a stranger's making: only the body, the properties and the history survive

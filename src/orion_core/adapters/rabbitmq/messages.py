@@ -78,7 +78,7 @@ def hop(started: str) -> dict[str, str]:
 
 def decode(properties: BasicProperties, body: bytes) -> Envelope:
     """The envelope in a message; raises `NotAnEvent` with the reason when there is none."""
-    headers = normalised(properties.headers)
+    headers = properties.headers or {}
     prefix = next((prefix for prefix in _PREFIXES if f"{prefix}specversion" in headers), None)
     if prefix is None:
         raise NotAnEvent("no CloudEvents headers: cloudEvents_specversion is missing")
@@ -115,20 +115,22 @@ def decode(properties: BasicProperties, body: bytes) -> Envelope:
 
 def started(properties: BasicProperties) -> str:
     """The trace in which the event was published; empty where its publisher named none."""
-    headers = normalised(properties.headers)
+    headers = properties.headers or {}
     found = (headers.get(f"{prefix}traceparent") for prefix in _PREFIXES)
     return next((text for text in found if isinstance(text, str)), "")
 
 
 def traceparent(properties: BasicProperties) -> str:
     """The hop's own trace context, or the starting one where a publisher sent no other."""
-    return _plain(normalised(properties.headers), "traceparent") or started(properties)
+    return _plain(properties.headers or {}, "traceparent") or started(properties)
 
 
 def normalised(headers: dict[Any, Any] | None) -> dict[str, Any]:
     """`headers` with plain integers, whatever width the broker sent them in, and with names that are text."""
     return {
-        name if isinstance(name, str) else name.decode("utf-8", "replace"): _normalised(given)
+        name if isinstance(name, str) else name.decode("utf-8", "replace"): (
+            given if isinstance(given, str) else _normalised(given)
+        )
         for name, given in (headers or {}).items()
     }
 

@@ -82,6 +82,9 @@ class Supervisor:
     async def aclose(self, timeout: float) -> None:
         """Close the connection within `timeout` seconds and open no other."""
         self._task.cancel()
+        # First the connection: what the task still waits for may never be answered.
+        if self.connection is not None:
+            await self.connection.close(timeout)
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
         if self.connection is not None:
