@@ -166,3 +166,22 @@ async def test_a_password_shows_neither_in_repr_nor_in_errors() -> None:
 async def test_a_url_of_another_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="not a Redis URL"):
         await RedisCache.open("memcached://127.0.0.1")
+
+
+@pytest.mark.parametrize("fault", ["cut", "refuse"])
+def test_lost_connections_are_noticed_on_uvloop_too(fault: str) -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def lose_connections() -> None:
+        async with a_cache_behind_a_proxy() as (cache, proxy):
+            await asyncio.gather(*(cache.put(str(number), b"value", 60) for number in range(20)))
+            await getattr(proxy, fault)()
+            if fault == "refuse":
+                for _ in range(20):
+                    with pytest.raises(CacheUnavailable):
+                        await cache.get("1")
+                await proxy.heal()
+            assert await asyncio.gather(*(cache.get(str(number)) for number in range(20))) == [b"value"] * 20
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(lose_connections())

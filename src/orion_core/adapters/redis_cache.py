@@ -61,6 +61,8 @@ class RedisCache:
             # One repetition turns a connection that died while idle into a fresh one; putting and deleting twice is
             # the same as once.
             retry=Retry(NoBackoff(), 1),
+            # How uvloop reports a write to a connection that the server has reset.
+            retry_on_error=[RuntimeError],
             # Without RESP3 a connection carries nothing but answers.
             protocol=2,
             decode_responses=False,
@@ -118,7 +120,7 @@ class RedisCache:
             except (TimeoutError, RedisTimeoutError) as error:
                 self._lost = now()
                 raise CacheUnavailable(f"Redis at {self._place} gave no answer within {_TIMEOUT:g} s") from error
-            except (RedisConnectionError, OSError) as error:
+            except (RedisConnectionError, OSError, RuntimeError) as error:
                 self._lost = now()
                 raise CacheUnavailable(f"Redis at {self._place} is unavailable: {error}") from error
             except RedisError as error:
