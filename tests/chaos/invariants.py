@@ -1,0 +1,129 @@
+"""What must hold once everything has settled, however often processes were killed before."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from email import message_from_bytes, policy
+from pathlib import Path
+from typing import Any
+
+from orion_core.composition import has_database
+from orion_core.plugin import discover
+from orion_core.ports.database import Database
+
+# A job that runs by itself is always delayed; every other one has to end, as has every delivery.
+_OPEN = (
+    "SELECT (SELECT COUNT(*) FROM orion_outbox WHERE published_ms IS NULL) "
+    "+ (SELECT COUNT(*) FROM orion_deliveries WHERE state = 'ready') "
+    "+ (SELECT COUNT(*) FROM orion_jobs WHERE state NOT IN ('done', 'dead') AND unique_key IS NULL) AS waiting"
+)
+
+
+async def settled(databases: Mapping[str, Database]) -> bool:
+    """Whether nothing waits in an outbox, delivery or job, and every event is in the inbox of each of its listeners."""
+    for db in databases.values():
+        if (await db.fetch(_OPEN))[0]["waiting"]:
+            return False
+    return await missing(databases) == {}
+
+
+async def missing(databases: Mapping[str, Database]) -> dict[str, int]:
+    """How many inbox rows each listener lacks (or, below zero, has too many), by queue."""
+    told: Counter[str] = Counter()
+    for db in databases.values():
+        for row in await db.fetch("SELECT name, COUNT(*) AS total FROM orion_outbox GROUP BY name"):
+            told[row["name"]] += row["total"]
+    found = {}
+    for name, plugin in discover().plugins.items():
+        if name not in databases or not has_database(plugin):
+            continue
+        rows = await databases[name].fetch("SELECT queue, COUNT(*) AS total FROM orion_inbox GROUP BY queue")
+        heard = {row["queue"]: row["total"] for row in rows}
+        for listener in plugin.listeners:
+            if not listener.broadcast:
+                wanted = sum(told[each] for each in listener.names) if listener.names else told.total()
+                if wanted != heard.get(listener.queue, 0):
+                    found[listener.queue] = wanted - heard.get(listener.queue, 0)
+    return found
+
+
+async def broken(
+    databases: Mapping[str, Database], mails: Sequence[Path], registered: Mapping[str, str], known: set[str]
+) -> list[str]:
+    """Every way in which the databases and mails differ from what they must be, in words; none if all is well.
+
+    `registered` are the ids that were answered with 201, by address; `known` are all addresses ever asked for.
+    """
+    auth, users = databases["auth"], databases["users"]
+    notifications, analytics = databases["notifications"], databases["analytics"]
+    accounts = {str(row["id"]): row["email"] for row in await auth.fetch("SELECT id, email FROM users")}
+    problems = []
+
+    for email, user_id in registered.items():
+        if accounts.get(user_id) != email:
+            problems.append(f"{email} was answered 201 with {user_id}, which is no account of that address")
+    problems += [f"nobody asked for the account {email}" for email in set(accounts.values()) - known]
+    problems += _doubles("account", accounts.values())
+
+    told = await auth.fetch("SELECT event_id, subject, data FROM orion_outbox WHERE name = 'user.registered'")
+    notices = await notifications.fetch("SELECT user_id FROM notifications WHERE type = 'user.welcome'")
+    deliveries = await notifications.fetch(
+        "SELECT user_id, address, status, message_id FROM notification_deliveries WHERE type = 'user.welcome'"
+    )
+    profiles = await users.fetch("SELECT user_id FROM user_profiles")
+    problems += _one_each("event", accounts, [row["subject"] for row in told])
+    problems += _one_each("profile", accounts, [str(row["user_id"]) for row in profiles])
+    problems += _one_each("welcome notice", accounts, [str(row["user_id"]) for row in notices])
+    problems += _one_each("welcome mail", accounts, [str(row["user_id"]) for row in deliveries])
+
+    problems += [f"the mail to {row['address']} is {row['status']}" for row in deliveries if row["status"] != "sent"]
+    problems += _mails(mails, {row["address"]: row["message_id"] for row in deliveries})
+
+    problems += _counts("user.registered", told, "registered_at", await _days(analytics, "user.registered"))
+    started = await auth.fetch("SELECT data FROM orion_outbox WHERE name = 'auth.session_started'")
+    problems += _counts("auth.session_started", started, "started_at", await _days(analytics, "auth.session_started"))
+
+    problems += [f"{queue} heard {-count} events too many" for queue, count in (await missing(databases)).items()]
+    for name, db in databases.items():
+        for row in await db.fetch("SELECT type, error_message FROM orion_jobs WHERE state = 'dead'"):
+            problems.append(f"a job of {name} is dead: {row['type']}: {row['error_message']}")
+        for row in await db.fetch("SELECT queue, error_message FROM orion_deliveries WHERE state = 'dead'"):
+            problems.append(f"a delivery to {row['queue']} is dead: {row['error_message']}")
+    return problems
+
+
+def _one_each(what: str, accounts: Mapping[str, str], found: Sequence[str]) -> list[str]:
+    there = set(found)
+    problems = [f"{accounts[user_id]} has no {what}" for user_id in accounts.keys() - there]
+    problems += [f"there is a {what} for {user_id}, who has no account" for user_id in there - accounts.keys()]
+    return problems + _doubles(what, found)
+
+
+def _doubles(what: str, found: Any) -> list[str]:
+    return [f"{count} times the same {what}: {each}" for each, count in Counter(found).items() if count > 1]
+
+
+def _mails(paths: Sequence[Path], wanted: Mapping[str, str]) -> list[str]:
+    """A mail may be sent again after a crash between sending and storing that: then it has the same Message-ID."""
+    found: dict[str, set[str]] = {}
+    for path in paths:
+        message = message_from_bytes(path.read_bytes(), policy=policy.default)
+        found.setdefault(str(message["To"]), set()).add(str(message["Message-ID"]))
+    return [
+        f"mails to {address} have the ids {sorted(found.get(address, ()))}, not {wanted.get(address)}"
+        for address in found.keys() | wanted.keys()
+        if found.get(address) != {wanted.get(address)}
+    ]
+
+
+async def _days(analytics: Database, metric: str) -> dict[str, int]:
+    rows = await analytics.fetch("SELECT day, count FROM analytics_counts WHERE metric = $1", metric)
+    return {str(row["day"]): row["count"] for row in rows}
+
+
+def _counts(metric: str, told: Sequence[dict[str, Any]], field: str, counted: Mapping[str, int]) -> list[str]:
+    days = Counter(str(datetime.fromisoformat(json.loads(row["data"])[field]).astimezone(UTC).date()) for row in told)
+    return [] if days == counted else [f"{metric} happened {dict(days)} times and is counted {dict(counted)}"]
