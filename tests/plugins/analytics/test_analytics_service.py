@@ -1,4 +1,4 @@
-"""The service `analytics` built by hand on SQLite."""
+"""The service `analytics` built by hand on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 
-from orion_core.adapters.sqlite import SqliteDatabase
+from orion_core.adapters.choose import open_database
 from orion_core.context import ANONYMOUS, Actor, acting
 from orion_core.contracts.analytics import DayCount, MetricReport, NoSuchMetric
 from orion_core.contracts.auth import SessionStarted, UserRegistered
@@ -19,6 +18,7 @@ from orion_core.errors import Forbidden, Unauthenticated
 from orion_core.ids import new_id
 from orion_core.migrate import CORE, MigrationApp, up
 from orion_core.migrate_new import drift
+from orion_core.settings import Settings
 from orion_plugins.analytics.metrics import METRICS, Counted, day, metric
 from orion_plugins.analytics.plugin import orion_plugin
 from orion_plugins.analytics.service import AnalyticsService
@@ -28,8 +28,8 @@ MIGRATIONS = "orion_plugins.analytics.migrations"
 
 
 @asynccontextmanager
-async def analytics(folder: Path) -> AsyncIterator[AnalyticsService]:
-    db = await SqliteDatabase.open(folder / "analytics.db", synchronous="NORMAL")
+async def analytics(url: str) -> AsyncIterator[AnalyticsService]:
+    db = await open_database(Settings(database_url=url, synchronous="NORMAL"), "analytics")
     try:
         await up(db, [CORE, MigrationApp("analytics", MIGRATIONS)])
         AnalyticsCount._meta.db = db.engine
@@ -47,9 +47,9 @@ async def hear(service: AnalyticsService, event: Counted) -> None:
         await service.count(event)
 
 
-async def test_facts_are_counted_on_their_day_oldest_first(tmp_path: Path) -> None:
+async def test_facts_are_counted_on_their_day_oldest_first(database_url: str) -> None:
     """Y3, Y14, Y18: late news count on the day of the fact."""
-    async with analytics(tmp_path) as service:
+    async with analytics(database_url) as service:
         noon = datetime(2026, 3, 2, 12, tzinfo=UTC)
         for at in (noon, noon + timedelta(days=2), noon, noon - timedelta(days=40)):
             await hear(service, registered(at))
@@ -61,18 +61,18 @@ async def test_facts_are_counted_on_their_day_oldest_first(tmp_path: Path) -> No
         )
 
 
-async def test_counting_at_once_loses_nothing(tmp_path: Path) -> None:
+async def test_counting_at_once_loses_nothing(database_url: str) -> None:
     """Y3."""
-    async with analytics(tmp_path) as service:
+    async with analytics(database_url) as service:
         noon = datetime(2026, 3, 2, 12, tzinfo=UTC)
         await asyncio.gather(*(hear(service, registered(noon)) for _ in range(50)))
 
         assert (await service.metric("user.registered")).days == (DayCount(date(2026, 3, 2), 50),)
 
 
-async def test_metrics_are_counted_apart_and_begin_with_nothing(tmp_path: Path) -> None:
+async def test_metrics_are_counted_apart_and_begin_with_nothing(database_url: str) -> None:
     """Y15."""
-    async with analytics(tmp_path) as service:
+    async with analytics(database_url) as service:
         noon = datetime(2026, 3, 2, 12, tzinfo=UTC)
         await hear(service, SessionStarted(session_id=new_id(), user_id=new_id(), method="password", started_at=noon))
 
@@ -80,9 +80,9 @@ async def test_metrics_are_counted_apart_and_begin_with_nothing(tmp_path: Path) 
         assert (await service.metric("auth.session_started")).total == 1
 
 
-async def test_a_count_that_is_rolled_back_did_not_happen(tmp_path: Path) -> None:
+async def test_a_count_that_is_rolled_back_did_not_happen(database_url: str) -> None:
     """Y5: the listener's row of the inbox and its count are one transaction."""
-    async with analytics(tmp_path) as service:
+    async with analytics(database_url) as service:
         with contextlib.suppress(OSError):
             async with service.db.transaction():
                 await service.count(registered(datetime.now(UTC)))
@@ -91,9 +91,9 @@ async def test_a_count_that_is_rolled_back_did_not_happen(tmp_path: Path) -> Non
         assert (await service.metric("user.registered")).total == 0
 
 
-async def test_reading_needs_the_permission_and_a_metric(tmp_path: Path) -> None:
+async def test_reading_needs_the_permission_and_a_metric(database_url: str) -> None:
     """Y33."""
-    async with analytics(tmp_path) as service:
+    async with analytics(database_url) as service:
         for actor, refusal in (
             (ANONYMOUS, Unauthenticated),
             (Actor("user", str(new_id())), Forbidden),

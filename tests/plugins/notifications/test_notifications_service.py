@@ -1,4 +1,4 @@
-"""The service `notifications` built by hand on SQLite."""
+"""The service `notifications` built by hand on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import attrs
 import pytest
 
-from orion_core.adapters.sqlite import SqliteDatabase
+from orion_core.adapters.choose import open_database
 from orion_core.context import Actor, Context, acting, use
 from orion_core.contracts.auth import UserRegistered
 from orion_core.contracts.notifications import Notifications
@@ -26,6 +25,7 @@ from orion_core.outbox import Outbox
 from orion_core.ports.check import Check
 from orion_core.ports.mail import MailRefused, MailUnavailable
 from orion_core.queue import JobQueue
+from orion_core.settings import Settings
 from orion_core.testing.clock import MovableClock
 from orion_plugins.notifications.plugin import orion_plugin
 from orion_plugins.notifications.service import RETRIES, NotificationsService
@@ -56,8 +56,8 @@ class Outbound:
 
 
 @asynccontextmanager
-async def notifications(folder: Path, *answers: Exception) -> AsyncIterator[NotificationsService]:
-    db = await SqliteDatabase.open(folder / "notifications.db", synchronous="NORMAL")
+async def notifications(url: str, *answers: Exception) -> AsyncIterator[NotificationsService]:
+    db = await open_database(Settings(database_url=url, synchronous="NORMAL"), "notifications")
     try:
         await up(db, [CORE, MigrationApp("notifications", MIGRATIONS)])
         for table in TABLES:
@@ -107,9 +107,9 @@ async def rows(service: NotificationsService, table: str) -> list[dict[str, Any]
     return await service.db.fetch(f"SELECT * FROM {table}")
 
 
-async def test_news_that_come_three_times_welcome_once(tmp_path: Path) -> None:
+async def test_news_that_come_three_times_welcome_once(database_url: str) -> None:
     """N1: also when they were replayed from the dead letters, where the inbox knows nothing of them."""
-    async with notifications(tmp_path) as service:
+    async with notifications(database_url) as service:
         user_id, event_id = new_id(), new_id()
         for _ in range(3):
             await hear(service, user_id, event_id)
@@ -123,9 +123,9 @@ async def test_news_that_come_three_times_welcome_once(tmp_path: Path) -> None:
         assert await history() == [("queued", 0)]
 
 
-async def test_different_facts_make_different_notices(tmp_path: Path) -> None:
+async def test_different_facts_make_different_notices(database_url: str) -> None:
     """N1."""
-    async with notifications(tmp_path) as service:
+    async with notifications(database_url) as service:
         event_id = new_id()
         await hear(service, new_id(), event_id)
         await hear(service, new_id(), new_id())
@@ -133,9 +133,9 @@ async def test_different_facts_make_different_notices(tmp_path: Path) -> None:
         assert await Notification.count() == await NotificationDelivery.count() == 2
 
 
-async def test_a_mail_is_sent_told_and_recorded_once(tmp_path: Path) -> None:
+async def test_a_mail_is_sent_told_and_recorded_once(database_url: str) -> None:
     """N1, N10."""
-    async with notifications(tmp_path) as service:
+    async with notifications(database_url) as service:
         row = await delivery(service)
         for _ in range(3):
             await service.send_mail(row.id)
@@ -152,17 +152,17 @@ async def test_a_mail_is_sent_told_and_recorded_once(tmp_path: Path) -> None:
         assert json.loads(told["data"])["notification_id"] == str(row.notification_id)
 
 
-async def test_an_unknown_delivery_is_nothing_to_do(tmp_path: Path) -> None:
+async def test_an_unknown_delivery_is_nothing_to_do(database_url: str) -> None:
     """N1: its rows may have been purged meanwhile."""
-    async with notifications(tmp_path) as service:
+    async with notifications(database_url) as service:
         await service.send_mail(new_id())
 
         assert outbound(service).tried == []
 
 
-async def test_a_provider_that_is_away_is_asked_again_with_the_same_message_id(tmp_path: Path) -> None:
+async def test_a_provider_that_is_away_is_asked_again_with_the_same_message_id(database_url: str) -> None:
     """N4, N4a."""
-    async with notifications(tmp_path, MailUnavailable("451 greylisted")) as service:
+    async with notifications(database_url, MailUnavailable("451 greylisted")) as service:
         row = await delivery(service)
         with pytest.raises(MailUnavailable):
             await service.send_mail(row.id)
@@ -176,9 +176,9 @@ async def test_a_provider_that_is_away_is_asked_again_with_the_same_message_id(t
         assert await history() == [("queued", 0), ("sending", 1), ("deferred", 1), ("sending", 2), ("sent", 2)]
 
 
-async def test_a_provider_that_stays_away_makes_a_dead_delivery_that_can_be_replayed(tmp_path: Path) -> None:
+async def test_a_provider_that_stays_away_makes_a_dead_delivery_that_can_be_replayed(database_url: str) -> None:
     """N9."""
-    async with notifications(tmp_path, *[MailUnavailable("away")] * (RETRIES + 1)) as service:
+    async with notifications(database_url, *[MailUnavailable("away")] * (RETRIES + 1)) as service:
         row = await delivery(service)
         for _ in range(RETRIES + 1):
             with pytest.raises(MailUnavailable):
@@ -190,9 +190,9 @@ async def test_a_provider_that_stays_away_makes_a_dead_delivery_that_can_be_repl
         assert (await delivery(service)).status == "sent"
 
 
-async def test_a_refused_mail_has_failed_and_is_not_tried_again(tmp_path: Path) -> None:
+async def test_a_refused_mail_has_failed_and_is_not_tried_again(database_url: str) -> None:
     """N4."""
-    async with notifications(tmp_path, MailRefused("550 no such user")) as service:
+    async with notifications(database_url, MailRefused("550 no such user")) as service:
         row = await delivery(service)
         for _ in range(2):
             await service.send_mail(row.id)
@@ -203,9 +203,9 @@ async def test_a_refused_mail_has_failed_and_is_not_tried_again(tmp_path: Path) 
         assert await rows(service, "orion_outbox") == []
 
 
-async def test_a_template_that_cannot_be_filled_in_ends_as_failed_and_not_as_half_a_mail(tmp_path: Path) -> None:
+async def test_a_template_that_cannot_be_filled_in_ends_as_failed_and_not_as_half_a_mail(database_url: str) -> None:
     """N6."""
-    async with notifications(tmp_path) as service:
+    async with notifications(database_url) as service:
         row = await delivery(service)
         async with service.db.transaction():
             await NotificationDelivery.update({NotificationDelivery.variables: '{"email": "x"}'}).where(
@@ -219,9 +219,9 @@ async def test_a_template_that_cannot_be_filled_in_ends_as_failed_and_not_as_hal
         assert outbound(service).tried == []
 
 
-async def test_pages_go_through_all_notices_newest_first_while_new_ones_arrive(tmp_path: Path) -> None:
+async def test_pages_go_through_all_notices_newest_first_while_new_ones_arrive(database_url: str) -> None:
     """N8."""
-    async with notifications(tmp_path) as service:
+    async with notifications(database_url) as service:
         user_id = new_id()
         for _ in range(5):
             await hear(service, user_id, new_id())
@@ -241,9 +241,9 @@ async def test_pages_go_through_all_notices_newest_first_while_new_ones_arrive(t
         assert walked == [row.id for row in reversed(known)]
 
 
-async def test_a_page_that_ends_with_the_last_notice_has_no_next(tmp_path: Path) -> None:
+async def test_a_page_that_ends_with_the_last_notice_has_no_next(database_url: str) -> None:
     """N8."""
-    async with notifications(tmp_path) as service:
+    async with notifications(database_url) as service:
         user_id = new_id()
         for _ in range(2):
             await hear(service, user_id, new_id())
@@ -256,9 +256,9 @@ async def test_a_page_that_ends_with_the_last_notice_has_no_next(tmp_path: Path)
                     await service.mine("", limit)
 
 
-async def test_what_is_older_than_the_retention_is_removed_and_nothing_else(tmp_path: Path) -> None:
+async def test_what_is_older_than_the_retention_is_removed_and_nothing_else(database_url: str) -> None:
     """N10a: more rows than one batch holds."""
-    async with notifications(tmp_path) as service:
+    async with notifications(database_url) as service:
         old = service.clock.now() - timedelta(days=401)
         async with service.db.transaction():
             for first in range(0, 2100, 100):
@@ -287,9 +287,9 @@ async def test_what_is_older_than_the_retention_is_removed_and_nothing_else(tmp_
         assert [await table.count() for table in TABLES] == [0, 0, 0]
 
 
-async def test_the_sender_and_the_product_are_settings(tmp_path: Path) -> None:
+async def test_the_sender_and_the_product_are_settings(database_url: str) -> None:
     """N5."""
-    async with notifications(tmp_path) as built:
+    async with notifications(database_url) as built:
         service = attrs.evolve(built, settings=NotificationsSettings(mail_from="Büro <post@büro.example>"))
         await hear(service, new_id(), new_id())
         await service.send_mail((await delivery(service)).id)

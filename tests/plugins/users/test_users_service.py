@@ -1,18 +1,17 @@
-"""The service `users` built by hand on SQLite."""
+"""The service `users` built by hand on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from uuid import UUID
 
 import attrs
 import httpx
 import pytest
 
-from orion_core.adapters.sqlite import SqliteDatabase
+from orion_core.adapters.choose import open_database
 from orion_core.context import ANONYMOUS, Actor, acting
 from orion_core.contracts.auth import UserRegistered
 from orion_core.contracts.users import NoSuchPerson, Profile, ProfileChange, ProfilePending, Users
@@ -21,6 +20,7 @@ from orion_core.ids import new_id
 from orion_core.migrate import CORE, MigrationApp, up
 from orion_core.migrate_new import drift
 from orion_core.outbox import Outbox
+from orion_core.settings import Settings
 from orion_core.testing.clock import MovableClock
 from orion_core.web.app import build
 from orion_plugins.users.plugin import orion_plugin
@@ -32,8 +32,8 @@ MIGRATIONS = "orion_plugins.users.migrations"
 
 
 @asynccontextmanager
-async def users(folder: Path) -> AsyncIterator[UsersService]:
-    db = await SqliteDatabase.open(folder / "users.db", synchronous="NORMAL")
+async def users(url: str) -> AsyncIterator[UsersService]:
+    db = await open_database(Settings(database_url=url, synchronous="NORMAL"), "users")
     try:
         await up(db, [CORE, MigrationApp("users", MIGRATIONS)])
         UserProfile._meta.db = db.engine
@@ -65,9 +65,9 @@ async def published(service: UsersService) -> int:
     return len(await service.db.fetch("SELECT event_id FROM orion_outbox"))
 
 
-async def test_news_that_come_ten_times_make_one_profile(tmp_path: Path) -> None:
+async def test_news_that_come_ten_times_make_one_profile(database_url: str) -> None:
     """U2."""
-    async with users(tmp_path) as service:
+    async with users(database_url) as service:
         user_id = new_id()
         for _ in range(10):
             await hear(service, registered(user_id))
@@ -79,9 +79,9 @@ async def test_news_that_come_ten_times_make_one_profile(tmp_path: Path) -> None
         assert profile.created_at == datetime(2026, 1, 1, tzinfo=UTC)
 
 
-async def test_late_news_do_not_undo_what_the_person_changed(tmp_path: Path) -> None:
+async def test_late_news_do_not_undo_what_the_person_changed(database_url: str) -> None:
     """U2."""
-    async with users(tmp_path) as service:
+    async with users(database_url) as service:
         user_id = new_id()
         await hear(service, registered(user_id))
         with acting(person(user_id)):
@@ -91,9 +91,9 @@ async def test_late_news_do_not_undo_what_the_person_changed(tmp_path: Path) -> 
         assert (await service.get(user_id)).name == "Ada Lovelace"
 
 
-async def test_names_are_not_guessed_and_are_normalised(tmp_path: Path) -> None:
+async def test_names_are_not_guessed_and_are_normalised(database_url: str) -> None:
     """U1, U9."""
-    async with users(tmp_path) as service:
+    async with users(database_url) as service:
         user_id = new_id()
         await hear(service, registered(user_id, name=" A\u030asa Lovelace "))
 
@@ -101,9 +101,9 @@ async def test_names_are_not_guessed_and_are_normalised(tmp_path: Path) -> None:
         assert (profile.name, profile.first_name, profile.last_name) == ("\u00c5sa Lovelace", "", "")
 
 
-async def test_a_profile_that_has_not_arrived_is_pending(tmp_path: Path) -> None:
+async def test_a_profile_that_has_not_arrived_is_pending(database_url: str) -> None:
     """U3."""
-    async with users(tmp_path) as service:
+    async with users(database_url) as service:
         with acting(person(new_id())):
             with pytest.raises(ProfilePending) as pending:
                 await service.me()
@@ -113,14 +113,14 @@ async def test_a_profile_that_has_not_arrived_is_pending(tmp_path: Path) -> None
         assert pending.value.retry_after == 1
 
 
-async def test_a_pending_profile_is_404_with_retry_after(tmp_path: Path) -> None:
+async def test_a_pending_profile_is_404_with_retry_after(database_url: str) -> None:
     """U3."""
 
     class Everybody:
         async def verify(self, token: str) -> Actor:
             return person(UUID(token))
 
-    async with users(tmp_path) as service:
+    async with users(database_url) as service:
         app = build([UserRoutes], {"users": service}, Everybody(), version="0", docs=True, max_body=100_000)
         transport = httpx.ASGITransport(app)  # type: ignore[arg-type]  # Litestar's own types of ASGI are narrower
         async with httpx.AsyncClient(transport=transport, base_url="http://orion") as http:
@@ -138,9 +138,9 @@ async def test_a_pending_profile_is_404_with_retry_after(tmp_path: Path) -> None
     assert body["application/json"]["schema"]["additionalProperties"] is False
 
 
-async def test_reading_others_needs_a_permission(tmp_path: Path) -> None:
+async def test_reading_others_needs_a_permission(database_url: str) -> None:
     """U10."""
-    async with users(tmp_path) as service:
+    async with users(database_url) as service:
         ada = new_id()
         await hear(service, registered(ada))
 
@@ -158,14 +158,14 @@ async def test_reading_others_needs_a_permission(tmp_path: Path) -> None:
                 await service.me()
 
 
-async def test_a_change_and_its_event_are_one_transaction(tmp_path: Path) -> None:
+async def test_a_change_and_its_event_are_one_transaction(database_url: str) -> None:
     """U43."""
 
     class Full:
         async def publish(self, *events: object) -> list[UUID]:
             raise OSError("no space left")
 
-    async with users(tmp_path) as service:
+    async with users(database_url) as service:
         ada = new_id()
         await hear(service, registered(ada))
         with acting(person(ada)):
@@ -174,9 +174,9 @@ async def test_a_change_and_its_event_are_one_transaction(tmp_path: Path) -> Non
             assert (await service.me()).name == "Ada"
 
 
-async def test_only_real_changes_make_versions_and_events(tmp_path: Path) -> None:
+async def test_only_real_changes_make_versions_and_events(database_url: str) -> None:
     """U6."""
-    async with users(tmp_path) as service:
+    async with users(database_url) as service:
         ada = new_id()
         await hear(service, registered(ada))
         with acting(person(ada)):
@@ -189,9 +189,9 @@ async def test_only_real_changes_make_versions_and_events(tmp_path: Path) -> Non
         assert (second.version, await published(service)) == (2, 1)
 
 
-async def test_a_stale_version_is_refused_even_when_nothing_would_change(tmp_path: Path) -> None:
+async def test_a_stale_version_is_refused_even_when_nothing_would_change(database_url: str) -> None:
     """U6."""
-    async with users(tmp_path) as service:
+    async with users(database_url) as service:
         ada = new_id()
         await hear(service, registered(ada))
         with acting(person(ada)):
@@ -202,9 +202,9 @@ async def test_a_stale_version_is_refused_even_when_nothing_would_change(tmp_pat
             assert (await service.me()).bio == "Engines"
 
 
-async def test_a_change_takes_the_time_of_the_clock(tmp_path: Path) -> None:
+async def test_a_change_takes_the_time_of_the_clock(database_url: str) -> None:
     """U1."""
-    async with users(tmp_path) as service:
+    async with users(database_url) as service:
         ada = new_id()
         await hear(service, registered(ada))
         before = service.clock.now()
