@@ -154,11 +154,7 @@ class CallKeys:
         for part in filter(None, (each.strip() for each in text.split(","))):
             kid, colon, secret = part.partition(":")
             if not colon or not kid or len(secret) < 32:
-                raise StartRefused(
-                    [
-                        "ORION_CALL_KEY must be kid:secret,… with secrets of at least 32 characters each"
-                    ]
-                )
+                raise StartRefused(["ORION_CALL_KEY must be kid:secret,… with secrets of at least 32 characters each"])
             keys[kid] = secret.encode()
         return cls(keys)
 

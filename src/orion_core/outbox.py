@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
+
+import attrs
 
 from orion_core import codec
 from orion_core.background import Looper
@@ -131,10 +133,15 @@ def numbered(count: int, first: int = 1) -> str:
 class Relay:
     """Carries the rows of one outbox to the bus."""
 
-    def __init__(self, service: str, db: Database, bus: Bus, interval: float) -> None:
+    def __init__(
+        self, service: str, db: Database, bus: Bus, interval: float, listened: Collection[str] | None = None
+    ) -> None:
+        """`listened` are the names that the deployment has listeners for: an event that none of its services wants
+        cannot be an alarm. None stands for every name."""
         self._service = service
         self._db = db
         self._bus = bus
+        self._listened = listened
         now = db.dialect.now_ms
         self._claim = f"""
         UPDATE orion_outbox SET claimed_until_ms = {now} + {LEASE_MS} WHERE position IN (
@@ -170,7 +177,7 @@ class Relay:
             return False
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):
-                outcomes = await self._bus.publish([envelope(row) for row in rows])
+                outcomes = await self._bus.publish([self._envelope(row) for row in rows])
         except (Disconnected, TimeoutError):
             await self._release(rows)
             return False
@@ -193,6 +200,12 @@ class Relay:
             if outcome in (Published.UNROUTABLE, Published.REFUSED):
                 await self._postpone(row, outcome)
         return len(rows) == BATCH and not unknown
+
+    def _envelope(self, row: dict[str, Any]) -> Envelope:
+        found = envelope(row)
+        if found.heard and self._listened is not None and found.name not in self._listened:
+            return attrs.evolve(found, heard=False)
+        return found
 
     async def _release(self, rows: Sequence[dict[str, Any]]) -> None:
         await self._db.fetch(

@@ -29,7 +29,7 @@ from orion_core.bearer import bearer_token
 from orion_core.calls import CallKeys, CallRouter
 from orion_core.context import ANONYMOUS, Actor
 from orion_core.contract import Call, Contract, Operation, stub
-from orion_core.contracts.auth import AccessChanged, Auth, SessionRevoked
+from orion_core.contracts.auth import AUDIENCE, AccessChanged, Auth, SessionRevoked
 from orion_core.errors import StartRefused
 from orion_core.events import Events, event_type
 from orion_core.housekeeping import purging
@@ -60,7 +60,6 @@ C = TypeVar("C", bound=Contract)
 Reach = Literal["local", "wire"]
 
 VERSION = importlib.metadata.version("orion-platform")
-AUDIENCE = "orion"
 
 
 class Platform:
@@ -341,10 +340,12 @@ class Platform:
         bus = await choose.open_bus(self.settings, self.databases)
         self._bus: Bus | None = bus
         self._stack.push_async_callback(bus.aclose)
-        await bus.declare(self._subscriptions(), self._families())
+        subscriptions = self._subscriptions()
+        await bus.declare(subscriptions, self._families())
+        heard = {name for subscription in subscriptions for name in subscription.events}
         for name, db in self.databases.items():
             outbox, queue = self._outbox(name), self._queue(name)
-            relay = Relay(name, db, bus, self.settings.relay_interval)
+            relay = Relay(name, db, bus, self.settings.relay_interval, heard)
             outbox.wakes(relay.wake)
             queue.serve(self.services[name], purging(name, db))
             # Left in reverse: listeners stop first, then jobs, then the relay, which carries what they still told.

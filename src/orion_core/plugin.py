@@ -60,6 +60,14 @@ class Host(Protocol):
         ...
 
 
+def _types(given: Iterable[type]) -> tuple[type, ...]:
+    return tuple(given)
+
+
+def _texts(given: Iterable[str]) -> tuple[str, ...]:
+    return tuple(given)
+
+
 @attrs.frozen(kw_only=True)
 class Plugin:
     """One service described as data.
@@ -74,15 +82,13 @@ class Plugin:
 
     name: str = attrs.field(kw_only=False)
     service: type[Contract] | None = None
-    routes: Sequence[type] = attrs.field(default=(), converter=tuple)
-    tables: Sequence[type] = attrs.field(default=(), converter=tuple)
+    routes: Sequence[type] = attrs.field(default=(), converter=_types)
+    tables: Sequence[type] = attrs.field(default=(), converter=_types)
     migrations: str = ""
     settings: type | None = None
-    permissions: Sequence[str] = attrs.field(default=(), converter=tuple)
-    prefixes: Sequence[str] = attrs.field(default=(), converter=tuple)
+    permissions: Sequence[str] = attrs.field(default=(), converter=_texts)
+    prefixes: Sequence[str] = attrs.field(default=(), converter=_texts)
     checks: Mapping[str, Callable[[Any], Awaitable[Check]]] = attrs.field(factory=dict)
-    searchable: Sequence[Any] = attrs.field(default=(), converter=tuple)
-    preferences: Sequence[Any] = attrs.field(default=(), converter=tuple)
     asgi: Callable[[Any, Host], Any] | None = None
     port: int = 0
 

@@ -71,7 +71,9 @@ class Database(Protocol):
         ...
 
     async def fetch(self, sql: str, *args: Any) -> list[dict[str, Any]]:
-        """Run one statement of core with arguments ``$1``, ``$2`` ... and return its rows.
+        """Run one statement that is hot enough to be written by hand and return its rows.
+
+        Its arguments are ``$1``, ``$2`` and so on.
 
         Inside a transaction it belongs to it, otherwise it commits by itself. Raises `DatabaseUnavailable`.
         """

@@ -37,10 +37,10 @@ def guard(app: App, identity: Identity) -> App:
             if rule.permission:
                 context.actor.require(rule.permission)
         except Error as error:
-            if rule.signed_in:
+            # A public route works with whatever token: nobody is signed in by one that does not count.
+            if rule.signed_in or not isinstance(error, Unauthenticated):
                 await answer_problem(scope, send, error)
                 return
-            # A public route works with whatever token: nobody is signed in by it.
         with use(context):
             await app(scope, receive, send)
 
