@@ -241,7 +241,7 @@ class Connection(asyncio.Protocol):
             or any(name == b"content-length" for name, _ in headers)
         )
         self._reusable = self._parser.should_keep_alive()
-        assert self._exchange is not None  # noqa: S101 - data_received feeds the parser only with an exchange
+        assert self._exchange is not None  # data_received feeds the parser only with an exchange
         self._exchange.begin(status, headers)
         if status >= _STATUS_REFUSED and not self._sent:
             self._dismiss()  # refused: nobody there wants the rest of the body
@@ -268,7 +268,7 @@ class Connection(asyncio.Protocol):
 
     def _finish(self) -> None:
         exchange, self._exchange = self._exchange, None
-        assert exchange is not None  # noqa: S101 - callers have just used it
+        assert exchange is not None  # callers have just used it
         exchange.finish()
         self._dismiss()
         self._client_gone = None

@@ -104,8 +104,8 @@ class Pool(Owner):
             )
             try:
                 await exchange.head()
-            except Stale:
-                if fresh or stream is not None or method not in _IDEMPOTENT:
+            except Stale:  # never raised for a fresh connection
+                if stream is not None or method not in _IDEMPOTENT:
                     raise
                 fresh = True
             except BaseException:

@@ -150,7 +150,6 @@ class Proxy:
         return BadUpstream(f"the service {self._service} gave no usable answer")
 
     async def _replace(self, scope: Scope, send: Send, response: Response) -> None:
-        response.abort()
         error = UpstreamFailed(f"the service {self._service} failed")
         kept = [field for field in to_client(response.headers, response.status) if field[0] == b"retry-after"]
         await _answer(scope, send, error, status=response.status, extra=kept)

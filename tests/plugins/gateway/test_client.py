@@ -176,6 +176,39 @@ async def test_a_connection_that_the_upstream_closed_while_idle_is_not_used_agai
             assert len(upstream.wires) == count
 
 
+async def test_a_connection_that_is_closing_is_not_used_again() -> None:
+    async with Upstream(serve_well) as upstream, pooled(upstream) as pool:
+        await get(pool)
+        pool._idle[0]._transport.close()  # as asyncio does on the upstream's FIN, a moment before it says so
+        assert await get(pool, "POST") == (200, b"ok")
+        assert len(upstream.wires) == 2
+
+
+@pytest.mark.parametrize("handed", ["connection", "place"])
+async def test_what_is_handed_to_a_wait_that_is_just_cancelled_is_not_lost(handed: str) -> None:
+    async with Upstream(serve_well) as upstream, pooled(upstream, limit=1) as pool:
+        connection = await pool._obtain(False, None)
+        waiting = asyncio.create_task(get(pool))
+        await until(lambda: pool._waiters)
+        if handed == "connection":
+            pool.freed(connection)
+        else:
+            connection.close()
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        assert (pool.taken, pool.idle) == ((1, 1) if handed == "connection" else (0, 0))
+        assert await get(pool) == (200, b"ok")
+
+
+async def test_a_fresh_connection_takes_the_place_of_an_idle_one_in_a_full_pool() -> None:
+    async with Upstream(serve_well) as upstream, pooled(upstream, limit=1, keep_alive=60) as pool:
+        await get(pool)
+        pool.freed(await pool._obtain(True, None))
+        assert (pool.taken, pool.idle) == (1, 1)
+        await get(pool)
+        await until(lambda: upstream.wires[0].left)
+
+
 async def test_closing_fails_what_is_in_flight_and_leaves_nothing_open() -> None:
     async with Upstream(held(b"")) as upstream, pooled(upstream, limit=2) as pool:
         calls = [asyncio.create_task(get(pool)) for _ in range(4)]
@@ -406,7 +439,7 @@ async def test_bytes_that_come_unasked_close_an_idle_connection() -> None:
         await wire.gone()
 
     asked: list[int] = []
-    async with Upstream(script) as upstream, pooled(upstream) as pool:
+    async with Upstream(script) as upstream, pooled(upstream, keep_alive=60) as pool:
         assert await get(pool) == (200, b"ok")
         assert pool.idle == 1
         asked.append(1)
@@ -492,18 +525,14 @@ async def test_g2_a_body_that_is_cut_short_never_looks_whole(cut: str) -> None:
     ids=["field", "status line", "interim answers", "chunk extension", "trailers"],
 )
 async def test_what_is_endless_beside_the_body_is_cut_off(start: bytes, more: bytes) -> None:
-    sent = 0
-
     async def script(wire: Wire) -> None:
-        nonlocal sent
         await wire.head()
         await wire.send(start)
-        while not wire.reader.at_eof():
+        for _ in range(1000):
             await wire.send(more)
-            sent += len(more)
 
     async with Upstream(script) as upstream, pooled(upstream) as pool:
-        with pytest.raises(UpstreamBroken):
+        with pytest.raises(UpstreamBroken, match=r"broke the protocol|more than 65536 bytes"):
             await get(pool)
         assert pool.taken == 0
 
@@ -739,6 +768,23 @@ async def test_an_early_refusal_stops_the_upload_and_closes_the_connection(statu
         assert len(upstream.wires) == 2
 
 
+async def test_an_early_refusal_stops_the_upload_before_its_own_body_is_whole() -> None:
+    stopped = asyncio.Event()
+
+    async def script(wire: Wire) -> None:
+        await wire.head()
+        await wire.send(b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\nn")
+        await stopped.wait()
+        await wire.send(b"o")
+        await wire.gone()
+
+    async with Upstream(script) as upstream, pooled(upstream) as pool:
+        response = await pool.send("POST", b"/", [], Parts([b"a"], stall=True))
+        await until(lambda: not pool._tasks)
+        stopped.set()
+        assert await whole(response) == b"no"
+
+
 async def test_an_early_answer_that_is_whole_closes_the_connection() -> None:
     async def script(wire: Wire) -> None:
         await wire.head()
@@ -811,6 +857,31 @@ async def test_a_client_that_leaves_ends_the_call(said: bytes) -> None:
             await task
         assert pool.taken == 0
         await until(lambda: upstream.wires[0].left)
+
+
+async def test_a_watch_that_ends_too_late_does_no_harm_to_the_next_request() -> None:
+    watched = asyncio.Event()
+    end = asyncio.Event()
+
+    async def stubborn() -> None:
+        watched.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await end.wait()
+
+    async def script(wire: Wire) -> None:
+        await wire.head()
+        await watched.wait()
+        await wire.send(ok())
+        await wire.head()
+        end.set()
+        await until(lambda: not pool._tasks)
+        await wire.send(ok())
+
+    async with Upstream(script) as upstream, pooled(upstream, idle_timeout=1, keep_alive=0.02) as pool:
+        assert await get(pool, gone=stubborn) == (200, b"ok")
+        assert await get(pool, "POST") == (200, b"ok")
+        assert len(upstream.wires) == 1
 
 
 async def test_a_client_that_leaves_during_its_upload_ends_the_call() -> None:

@@ -327,6 +327,20 @@ async def test_g52_a_client_that_leaves_during_its_upload_cancels_the_call() -> 
         await until(lambda: all(wire.left for wire in upstream.wires))
 
 
+@pytest.mark.parametrize("failure", [OSError, asyncio.CancelledError])
+async def test_a_server_that_fails_to_send_ends_the_call(failure: type[BaseException]) -> None:
+    class Failing(Client):
+        async def send(self, message: Message) -> None:
+            await super().send(message)
+            if len(self.sent) == 2:
+                raise failure
+
+    async with proxying(held(b"HTTP/1.1 200 OK\r\n\r\nhalf")) as (proxy, upstream):
+        with pytest.raises(failure):
+            await ask(proxy, Failing())
+        await until(lambda: upstream.wires[0].left)
+
+
 async def test_g40_what_a_limit_raises_in_the_body_reaches_the_pipeline() -> None:
     async with proxying(held(b"")) as (proxy, upstream):
         client = Client("POST", headers=[(b"transfer-encoding", b"chunked")], parts=[b"a", TooLarge("too long")])
