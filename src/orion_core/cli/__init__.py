@@ -1,7 +1,7 @@
 """The command line: ``orion``.
 
-Each command is a file of this package and imports what it needs when it runs, so that ``orion --help`` answers at once.
-Plugins add commands through the hook `orion_commands`; groups of the same name are merged.
+Each command is a file of this package and imports what it needs when it runs. Plugins add commands through the hook
+`orion_commands`; groups of the same name are merged.
 """
 
 from __future__ import annotations
@@ -87,8 +87,12 @@ def command_line(*, with_plugins: bool = True) -> typer.Typer:
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and leave with its exit code: 0 fine, 1 refused or a problem, 2 usage."""
-    # Hundreds of modules are about to be loaded, none of which is garbage.
-    gc.disable()
+    # Hundreds of modules are about to be loaded, none of which is garbage. A host sets this again when it has started.
+    gc.set_threshold(200_000, 50, 50)
     given = list(sys.argv[1:] if args is None else args)
     first = next((arg for arg in given if arg in _ALONE or not arg.startswith("-")), "")
-    command_line(with_plugins=first not in _ALONE)(given, prog_name="orion")
+    try:
+        command_line(with_plugins=first not in _ALONE)(given, prog_name="orion")
+    except KeyboardInterrupt:
+        # Ctrl-C while modules are still being loaded.
+        sys.exit(130)
