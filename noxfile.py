@@ -1,4 +1,4 @@
-"""The project's commands. `nox` alone runs everything; `nox -s tests` one part; `nox -s tests -- -k word` some of it."""
+"""The project's commands: `nox` runs everything, `nox -s tests` one part, `nox -s tests -- -k word` some of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ nox.options.sessions = ["lint", "types", "tests", "migrations", "examples", "pro
 
 DEV = nox.project.load_toml("pyproject.toml")["dependency-groups"]["dev"]
 QUIET = ("-q", "--no-header")
+ELSEWHERE = ("--ignore=tests/chaos", "--ignore=tests/examples", "--ignore=tests/migrations")
+"""Tests that have a session of their own."""
 
 
 def install(session: nox.Session) -> None:
@@ -37,7 +39,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Everything that needs no processes of its own: both reaches in process, adapters, house rules."""
     install(session)
-    session.run("pytest", *QUIET, "-m", "not processes", "--ignore=tests/chaos", "--ignore=tests/examples", *session.posargs)
+    session.run("pytest", *QUIET, "-m", "not processes", *ELSEWHERE, *session.posargs)
 
 
 @nox.session
@@ -59,7 +61,7 @@ def examples(session: nox.Session) -> None:
 def processes(session: nox.Session) -> None:
     """The same scenarios against real processes on PostgreSQL, Redis and RabbitMQ; the command line; outages."""
     install(session)
-    session.run("pytest", *QUIET, "-m", "processes", "--ignore=tests/chaos", "--ignore=tests/examples", *session.posargs)
+    session.run("pytest", *QUIET, "-m", "processes", *ELSEWHERE, *session.posargs)
 
 
 @nox.session

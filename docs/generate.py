@@ -45,7 +45,7 @@ from orion_core.ports.bus import Bus
 from orion_core.settings import Settings
 from orion_core.topology import HEARD_BY_HOSTS, topology
 from orion_core.validators import schema_of
-from orion_core.value import is_value
+from orion_core.values import is_value
 
 REFERENCE = Path(__file__).parent / "reference"
 MARK = "<!-- Written by docs/generate.py: change the code, then run `nox -s docs`. -->"

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from orion_core.ports.mail import Mail
     from orion_core.secret import Secret
     from orion_core.settings import Settings
-    from orion_core.value import value
+    from orion_core.values import value
 
 _HOME = {
     "context": ("SYSTEM", "Actor", "Context", "acting", "current"),
@@ -64,7 +64,7 @@ _HOME = {
     "ports.mail": ("Mail",),
     "secret": ("Secret",),
     "settings": ("Settings",),
-    "value": ("value",),
+    "values": ("value",),
     "litestar_plugin": ("OrionPlugin",),
 }
 _MODULES = {name: module for module, names in _HOME.items() for name in names}

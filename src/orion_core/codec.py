@@ -18,7 +18,7 @@ from cattrs.errors import BaseValidationError
 from cattrs.preconf.json import JsonConverter, make_converter
 
 from orion_core.errors import FieldError, Invalid, Malformed
-from orion_core.value import describe
+from orion_core.values import describe
 
 T = TypeVar("T")
 

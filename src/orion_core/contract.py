@@ -23,7 +23,7 @@ from typing import Any, ClassVar, TypeVar
 import attrs
 
 from orion_core.errors import CallInsideTransaction, Error, category
-from orion_core.value import Check, describe, invalid, type_check
+from orion_core.values import Check, describe, invalid, type_check
 
 C = TypeVar("C", bound="Contract")
 Method = TypeVar("Method", bound=Callable[..., Any])

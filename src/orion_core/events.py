@@ -24,7 +24,7 @@ from uuid import UUID
 
 import attrs
 
-from orion_core.value import must_be_async, value
+from orion_core.values import must_be_async, value
 
 T = TypeVar("T")
 Method = TypeVar("Method", bound=Callable[..., Awaitable[None]])

@@ -21,7 +21,7 @@ from uuid import UUID
 
 import attrs
 
-from orion_core.value import must_be_async
+from orion_core.values import must_be_async
 
 Method = TypeVar("Method", bound=Callable[..., Awaitable[None]])
 Priority = Literal["critical", "high", "default", "low"]

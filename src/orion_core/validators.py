@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from orion_core.value import invalid
+from orion_core.values import invalid
 
 _EMAIL = re.compile(r"[^\s@\"(),:;<>\[\\\]\x00-\x1f\x7f]{1,64}@[^\s@\"(),:;<>\[\\\]\x00-\x1f\x7f]{1,255}")
 

@@ -22,7 +22,7 @@ from orion_core.contract import operations
 from orion_core.errors import CATEGORIES, Error
 from orion_core.events import event_type, is_event
 from orion_core.plugin import Plugin, discover
-from orion_core.value import is_value, mutable_parts
+from orion_core.values import is_value, mutable_parts
 
 SNAPSHOT = Path(__file__).with_name("contracts.json")
 PLUGINS = {name: plugin for name, plugin in discover().plugins.items() if plugin.service}

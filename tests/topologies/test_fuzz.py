@@ -103,9 +103,8 @@ async def outcomes(folder: Path, reach: Reach) -> list[Any]:
             for operation in operations(contract).values():
                 rng = random.Random(f"{SEED}/{operation.contract}.{operation.name}")
                 for number in range(INPUTS):
-                    found.append(
-                        (operation.contract, operation.name, number, await outcome(orion, contract, operation, rng))
-                    )
+                    result = await outcome(orion, contract, operation, rng)
+                    found += [(operation.contract, operation.name, number, result)]
         await orion.settle()
     return found
 

@@ -7,7 +7,7 @@ from datetime import date
 
 from orion_core.contract import Contract, raises, repeatable
 from orion_core.errors import NotFound
-from orion_core.value import value
+from orion_core.values import value
 
 
 @value

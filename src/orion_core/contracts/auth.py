@@ -12,7 +12,7 @@ from orion_core.contract import Contract, raises, repeatable
 from orion_core.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
 from orion_core.events import event
 from orion_core.validators import is_email, is_plain, max_len, min_len
-from orion_core.value import value
+from orion_core.values import value
 
 AUDIENCE = "orion"
 """The `aud` of every access token."""
@@ -188,7 +188,7 @@ class Auth(Contract, name="auth"):
     @repeatable
     @abc.abstractmethod
     async def logout(self, refresh_token: str) -> None:
-        """End the caller's session, and that of the refresh token unless it is empty; never says that there was none."""
+        """End the caller's session, and that of the refresh token unless it is empty; never tells there was none."""
 
     @repeatable
     @abc.abstractmethod

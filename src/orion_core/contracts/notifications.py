@@ -8,7 +8,7 @@ from uuid import UUID
 
 from orion_core.contract import Contract, repeatable
 from orion_core.events import event
-from orion_core.value import value
+from orion_core.values import value
 
 
 @value

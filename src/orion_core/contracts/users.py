@@ -12,7 +12,7 @@ from orion_core.contract import Contract, raises, repeatable
 from orion_core.errors import NotFound
 from orion_core.events import event
 from orion_core.validators import is_plain, matches, max_len
-from orion_core.value import value
+from orion_core.values import value
 
 _is_text = matches(
     r"[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]*",

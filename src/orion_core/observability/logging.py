@@ -1,7 +1,7 @@
 """Structured logs: one JSON object per line, or readable text on a terminal, always with the correlation id.
 
-Lines of libraries and of the server take the same form. Fields that are named like secrets are replaced at any depth, and
-control characters cannot forge a line.
+Lines of libraries and of the server take the same form. Fields that are named like secrets are replaced at any depth,
+and control characters cannot forge a line.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Reference, 
 from litestar.openapi.spec.enums import OpenAPIType
 
 from orion_core.validators import schema_of
-from orion_core.value import is_value
+from orion_core.values import is_value
 from orion_core.web.access import OPT
 from orion_core.web.asgi import PROBLEM
 

@@ -9,7 +9,7 @@ import idna
 
 from orion_core.errors import Invalid
 from orion_core.validators import is_email
-from orion_core.value import invalid
+from orion_core.values import invalid
 
 
 @attrs.frozen

@@ -20,7 +20,7 @@ import bcrypt
 from orion_core.contracts.auth import PasswordTooLong
 from orion_core.errors import FieldError
 from orion_core.keyring import Key
-from orion_core.value import invalid
+from orion_core.values import invalid
 
 ROUNDS = 10
 MAX_BYTES = 1024

@@ -16,7 +16,7 @@ from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED, HTTP_204_NO_CON
 from orion_core.codec import to_plain
 from orion_core.contracts.auth import Auth, Login, Me, Register, Tokens
 from orion_core.validators import max_len
-from orion_core.value import value
+from orion_core.values import value
 from orion_core.web import public, signed_in
 
 _MAX_TOKEN = 512

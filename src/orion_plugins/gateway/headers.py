@@ -42,7 +42,7 @@ _OURS: Final = frozenset(
 _DROPPED: Final = _HOP_BY_HOP | _OURS
 _DROPPED_PREFIXES: Final = (b"x-forwarded-", b"x-orion-")
 _KEPT: Final = b"x-orion-session"  # a client's own choice of cookies over tokens
-_DROPPED_FROM_ANSWERS: Final = _HOP_BY_HOP | {b"server", b"x-request-id"}
+_DROPPED_FROM_ANSWERS: Final = _HOP_BY_HOP | {b"server", b"date", b"x-request-id"}
 _WITHOUT_CONTENT: Final = (204, 304)
 _DIGITS: Final = re.compile(rb"[0-9]{1,19}")
 
@@ -81,8 +81,8 @@ def to_upstream(
 def to_client(headers: Headers, status: int) -> list[tuple[bytes, bytes]]:
     """An upstream's header fields as the client may see them.
 
-    Left out: hop-by-hop fields and those that Connection names, Server, X-Request-ID (the gateway sets it on every
-    answer) and, for an answer that has no content by its status, Content-Length. Date stays.
+    Left out: hop-by-hop fields and those that Connection names; Server, Date and X-Request-ID, which the gateway's own
+    host sets on every answer; and, for an answer that has no content by its status, Content-Length.
     """
     named = _named_in_connection(headers)
     empty = status in _WITHOUT_CONTENT

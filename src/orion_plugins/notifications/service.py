@@ -21,7 +21,7 @@ from orion_core.jobs import Jobs, job
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_core.ports.mail import Mail, MailRefused, MailUnavailable
-from orion_core.value import invalid
+from orion_core.values import invalid
 from orion_plugins.notifications.cursors import from_cursor, to_cursor
 from orion_plugins.notifications.mails import build, message_id
 from orion_plugins.notifications.rendering import render

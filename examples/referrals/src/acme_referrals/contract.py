@@ -6,9 +6,8 @@ from uuid import UUID
 
 import attrs
 
-from orion_core import Conflict, Contract, event, raises, repeatable
+from orion_core import Conflict, Contract, event, raises, repeatable, value
 from orion_core.validators import is_email
-from orion_core.value import value
 
 
 @value
