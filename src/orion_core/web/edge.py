@@ -60,7 +60,10 @@ def edge(app: App, trusted: Sequence[Network]) -> App:
                 faults.exception("%s %s failed", scope["method"], scope["path"])
                 await answer_problem(scope, tagged, Internal("something went wrong on our side"))
             finally:
-                log.info(
+                # A probe every few seconds would bury the requests.
+                level = logging.DEBUG if scope["path"].startswith("/health") else logging.INFO
+                log.log(
+                    level,
                     "request",
                     extra={
                         "method": scope["method"],
