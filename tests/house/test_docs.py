@@ -42,7 +42,7 @@ PAGES = sorted(
     if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
 )
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=indent)```", re.DOTALL | re.MULTILINE)
-_LINK = re.compile(r"(?<!!)\[[^\]\n]*\]\((?P<target>[^)\s]+)\)")
+_LINK = re.compile(r"(?<!!)\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 
 
 class Block(NamedTuple):
@@ -214,7 +214,8 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
             for match in _LINK.finditer(prose_of(page))
             if "://" not in match["target"]
         ]
-    lost = [str(page.relative_to(ROOT)) for page in PAGES if page not in reached and page.name != "0000-template.md"]
+    fragments = [page for page in (DOCS / "changelog").glob("*.md") if page.name != "README.md"]
+    lost = [str(page.relative_to(ROOT)) for page in PAGES if page not in reached and page not in fragments]
 
     assert not lost, f"a page that no other one names is found by nobody: {lost}"
 
@@ -348,3 +349,15 @@ def test_nox_sessions_in_the_docs_exist() -> None:
     }
 
     assert not {pair for pair in named if pair[1] not in sessions}, "a session that is no session stops a contributor"
+
+
+def test_fragments_of_the_changelog_have_a_kind_and_a_sentence() -> None:
+    kinds = "added|changed|fixed|removed|security"
+    wrong = [
+        path.name
+        for path in (DOCS / "changelog").iterdir()
+        if path.name != "README.md"
+        and not (re.fullmatch(rf"[a-z0-9-]+\.({kinds})\.md", path.name) and path.read_text(encoding="utf-8").strip())
+    ]
+
+    assert not wrong, f"a fragment that does not say what kind of change it is gets lost at the release: {wrong}"
