@@ -40,6 +40,8 @@ MAX_ARGS = 256 * 1024
 MAX_TRACEBACK = 16 * 1024
 HISTORY = 50
 """How many past attempts a row remembers."""
+_STARTED: set[str] = set()
+"""The workers of this process."""
 
 _COLUMNS = (
     "id, type, queue, args, priority, attempt, max_attempts, correlation_id, causation_id, traceparent, originator, "
@@ -111,6 +113,7 @@ class JobQueue:
         for name, work in self._work.items():
             if work.kind.every is not None:
                 await self._insert(new_id(), work.kind, "{}", 2, work.kind.every, name, unique=f"every:{name}")
+        _STARTED.add(self._worker)
         await self._adopt_orphans()
         self._loop.start()
         self._beats = spawn(self._heartbeat(), f"heartbeat of {self._service}")
@@ -135,6 +138,7 @@ class JobQueue:
         if self._beats is not None:
             await end(self._beats)
             self._beats = None
+        _STARTED.discard(self._worker)
 
     @property
     def _offset_ms(self) -> int:
@@ -255,7 +259,7 @@ class JobQueue:
             row["max_attempts"],
             delay,
             error,
-            exc_info=not isinstance(error, Retry) and not hasattr(error, "retry_after"),
+            exc_info=error if error.__traceback__ and not isinstance(error, Retry) and not _expected(error) else None,
         )
         await self._finish(row, f"state = 'delayed', due_ms = {self._now} + {int(delay * 1000)}", error)
 
@@ -337,13 +341,19 @@ class JobQueue:
         rows = await self._db.fetch("SELECT DISTINCT worker FROM orion_jobs WHERE state = 'active'")
         for row in rows:
             worker = row["worker"]
+            if worker in _STARTED:
+                continue
             if worker.startswith(prefix) and not _alive(int(worker.split(":")[1])):
                 await self._rescue("worker = $1", worker)
 
 
+def _expected(error: Exception) -> bool:
+    return hasattr(error, "retry_after")
+
+
 def _alive(pid: int) -> bool:
     if pid == os.getpid():
-        # A container's first process has the same number in every life.
+        # A container's first process has the same number in every life; those of this life are in `_STARTED`.
         return False
     try:
         os.kill(pid, 0)

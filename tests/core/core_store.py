@@ -54,11 +54,37 @@ async def postgres_store() -> AsyncIterator[Database]:
 
     async with postgres_database() as url:
         db = await PostgresDatabase.open(f"{url}?schema=shop")
+        _urls[id(db)] = f"{url}?schema=shop"
         try:
             await up(db, [CORE])
             yield db
         finally:
+            del _urls[id(db)]
             await db.aclose()
+
+
+_urls: dict[int, str] = {}
+
+
+def location(db: Database) -> str:
+    """Where another process finds `db`; see `reopened`."""
+    return str(db.path) if isinstance(db, SqliteDatabase) else _urls[id(db)]
+
+
+@asynccontextmanager
+async def reopened(where: str) -> AsyncIterator[Database]:
+    """The database at `where`, in another process."""
+    db: Database
+    if "://" in where:
+        from orion_core.adapters.postgres import PostgresDatabase
+
+        db = await PostgresDatabase.open(where)
+    else:
+        db = await SqliteDatabase.open(where)
+    try:
+        yield db
+    finally:
+        await db.aclose()
 
 
 both = pytest.mark.parametrize("store", [sqlite_store, postgres_store], ids=["sqlite", "postgresql"])
