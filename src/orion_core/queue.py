@@ -112,7 +112,7 @@ class JobQueue:
         """Begin to run jobs; makes the rows of jobs that run by themselves."""
         for name, work in self._work.items():
             if work.kind.every is not None:
-                await self._insert(new_id(), work.kind, "{}", 2, work.kind.every, name, unique=f"every:{name}")
+                await self._recur(name, work.kind, work.kind.every)
         _STARTED.add(self._worker)
         await self._adopt_orphans()
         self._loop.start()
@@ -235,6 +235,16 @@ class JobQueue:
                 await self._failed(row, error, work.kind)
             else:
                 await self._complete(row, work.kind)
+
+    async def _recur(self, name: str, kind: JobType, every: timedelta) -> None:
+        key = f"every:{name}"
+        await self._insert(new_id(), kind, "{}", 2, every, name, unique=key)
+        # An older release that did not know this job may have buried its row.
+        await self._db.fetch(
+            f"UPDATE orion_jobs SET state = 'delayed', attempt = 0, due_ms = {self._now} "
+            "WHERE unique_key = $1 AND state = 'dead'",
+            key,
+        )
 
     async def _complete(self, row: dict[str, Any], kind: JobType) -> None:
         if kind.every is not None:

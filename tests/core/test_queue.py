@@ -298,6 +298,25 @@ async def test_a_job_that_runs_by_itself_goes_on_after_a_failure() -> None:
         await made.queue.stop(0)
 
 
+@both
+async def test_a_job_that_runs_by_itself_comes_back_after_a_release_that_did_not_know_it(store: Any) -> None:
+    async with kit(store, start=False) as k:
+        older = JobQueue("shop", k.db, k.clock, interval=0.02)
+        older.serve(object())
+        await k.queue.start()
+        await k.queue.stop(0)
+        await older.start()
+        k.clock.advance(DAY)
+        older.wake()
+        await k.is_in("dead", "sweep")
+        await older.stop(0)
+
+        await k.queue.start()
+        await k.is_in("delayed", "sweep")
+        await k.later()
+        await done(k, "swept")
+
+
 # Failing
 
 

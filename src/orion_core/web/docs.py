@@ -29,7 +29,7 @@ class ApiPage(OpenAPIRenderPlugin):
     """One static page made on the server from the OpenAPI document."""
 
     def __init__(self) -> None:
-        super().__init__(path="/", media_type="text/html; charset=utf-8")  # type: ignore[arg-type]  # any media type works
+        super().__init__(path="/", media_type="text/html")  # type: ignore[arg-type]  # any media type works
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         return page(openapi_schema).encode()
