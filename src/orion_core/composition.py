@@ -15,15 +15,30 @@ from orion_core.events import Events, event_type, is_event
 from orion_core.jobs import Jobs
 from orion_core.keyring import Keyring
 from orion_core.migrate import CORE, MigrationApp
-from orion_core.plugin import Discovery, Plugin
+from orion_core.plugin import Catalogue, Discovery, Plugin
+from orion_core.ports.blobs import Blobs
 from orion_core.ports.cache import Cache
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_core.ports.identity import Identity
 from orion_core.ports.mail import Mail
+from orion_core.ports.purge import Purge
 from orion_core.settings import Settings
 
-PORTS: tuple[type, ...] = (Database, Events, Jobs, Cache, Clock, Mail, Identity, Keyring, Settings)
+PORTS: tuple[type, ...] = (
+    Database,
+    Events,
+    Jobs,
+    Cache,
+    Clock,
+    Mail,
+    Blobs,
+    Purge,
+    Identity,
+    Keyring,
+    Catalogue,
+    Settings,
+)
 
 Provider = Callable[[type], Any]
 

@@ -39,13 +39,15 @@ from orion_core.jobs import Jobs
 from orion_core.keyring import Keyring
 from orion_core.migrate import pending, up
 from orion_core.outbox import Outbox, Relay
-from orion_core.plugin import Discovery, Plugin, discover
+from orion_core.plugin import Catalogue, Discovery, Plugin, discover
+from orion_core.ports.blobs import Blobs
 from orion_core.ports.bus import Bus, Consumer, Delivery, Handler, Subscription
 from orion_core.ports.cache import Cache
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import OPEN_TRANSACTION, Database, DatabaseUnavailable
 from orion_core.ports.identity import Identity
 from orion_core.ports.mail import Mail
+from orion_core.ports.purge import Purge
 from orion_core.queue import JobQueue
 from orion_core.settings import Settings, from_env
 from orion_core.web.app import build
@@ -101,6 +103,8 @@ class Platform:
         self._stack = contextlib.AsyncExitStack()
         self._app: App | None = None
         self._serves = False
+        self._blobs: Blobs | None = None
+        self._purge: Purge | None = None
         self._open = False
         self._check()
 
@@ -237,6 +241,11 @@ class Platform:
         stack.push_async_callback(self._cache.aclose)
         self._mail = await choose.open_mail(self.settings)
         stack.push_async_callback(self._mail.aclose)
+        if any({Blobs, Purge} & set(composition.needs(plugin).values()) for plugin in self.plugins.values()):
+            self._blobs = await choose.open_blobs(self.settings, self.clock)
+            stack.push_async_callback(self._blobs.aclose)
+            self._purge = await choose.open_purge(self.settings)
+            stack.push_async_callback(self._purge.aclose)
         # Never the environment's proxies: calls between hosts stay inside.
         self._client = httpx.AsyncClient(
             trust_env=False, timeout=calls.TIMEOUT, limits=httpx.Limits(max_connections=200)
@@ -311,7 +320,15 @@ class Platform:
             return self.settings
         if kind is Identity:
             return self.identity
-        ports: dict[type, Any] = {Cache: self._cache, Clock: self.clock, Mail: self._mail}
+        if kind is Catalogue:
+            return Catalogue(self.discovery.plugins)
+        ports: dict[type, Any] = {
+            Blobs: self._blobs,
+            Cache: self._cache,
+            Clock: self.clock,
+            Mail: self._mail,
+            Purge: self._purge,
+        }
         if kind in ports:
             return ports[kind]
         if kind is plugin.settings:
@@ -412,7 +429,7 @@ class Platform:
         settings = self.settings
         made = build(
             self.routes,
-            self.contracts,
+            {**self.contracts, "blobs": _Late(lambda: self._blobs)},
             self._identity,
             version=VERSION,
             docs=settings.docs,
@@ -440,6 +457,8 @@ class Platform:
                 probes[name]["cache"] = self._cache.check
             if Mail in wanted:
                 probes[name]["mail"] = self._mail.check
+            if Blobs in wanted and self._blobs is not None:
+                probes[name]["blobs"] = self._blobs.check
             for check, ask in plugin.checks.items():
                 service = self.services.get(name)
                 probes[name][check] = lambda ask=ask, service=service: ask(service)
@@ -483,7 +502,7 @@ class Platform:
             issuer=self.settings.issuer,
             audience=AUDIENCE,
             clock=self.clock,
-            cache=_LateCache(self),
+            cache=_Late(lambda: self._cache),
             local="auth" in self.plugins,
         )
 
@@ -497,14 +516,14 @@ class Platform:
         return Keyring.load_or_create(self.settings.data_dir / "keyring.json")
 
 
-class _LateCache:
-    """The cache of a platform that may not be open yet."""
+class _Late:
+    """Stands for something of a platform that may not be open yet."""
 
-    def __init__(self, platform: Platform) -> None:
-        self._platform = platform
+    def __init__(self, find: Callable[[], Any]) -> None:
+        self._find = find
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._platform._cache, name)  # noqa: SLF001 - the platform's own helper
+        return getattr(self._find(), name)
 
 
 def _in_transaction() -> bool:

@@ -56,6 +56,12 @@ class Settings:
     bus_url: str = attrs.field(default="embedded:", metadata=_help("embedded: or amqp://…"))
     cache_url: str = attrs.field(default="memory:", metadata=_help("memory: or redis://…"))
     mail_url: str = attrs.field(default="file:///{data}/mail", metadata=_help("file:///folder, smtp://… or smtps://…"))
+    blobs_url: str = attrs.field(
+        default="file:///{data}/blobs", metadata=_help("where files are kept: file:///folder, memory: or s3://bucket")
+    )
+    purge_url: str = attrs.field(
+        default="none:", metadata=_help("how a CDN is told to forget: none: or the https://… address of its purge call")
+    )
     peers: Mapping[str, tuple[str, ...]] = attrs.field(
         factory=dict, metadata=_help("services served elsewhere: name=url|url,name=url")
     )
@@ -97,6 +103,10 @@ class Settings:
     def mail(self) -> str:
         """The mail URL, placeholders filled in."""
         return self._fill(self.mail_url, "")
+
+    def blobs(self) -> str:
+        """The blobs URL, placeholders filled in."""
+        return self._fill(self.blobs_url, "")
 
     @property
     def issuer(self) -> str:

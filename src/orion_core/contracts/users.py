@@ -82,6 +82,23 @@ class ProfileChanged:
     changed: tuple[str, ...]
 
 
+@event("user.avatar_changed", version=1, subject="user_id")
+class AvatarChanged:
+    """A person has another avatar, or none: `picture_id` is in use from now on and `replaced_id` no more."""
+
+    user_id: UUID
+    picture_id: UUID | None
+    replaced_id: UUID | None
+
+
+@event("user.erased", version=1, subject="user_id")
+class UserErased:
+    """A person is to be forgotten: every service removes what it knows of them."""
+
+    user_id: UUID
+    erased_at: datetime
+
+
 class Users(Contract, name="users"):
     """The people of the platform: their profiles."""
 
