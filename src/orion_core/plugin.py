@@ -114,9 +114,9 @@ class Plugin:
     typed fields are its needs. `routes` are Litestar controllers below ``/api/v1/<name>``; `prefixes` are public paths
     beside that. `tables` are Piccolo tables and `migrations` the package of their migrations. `settings` is a frozen
     attrs class filled from ``ORION_<NAME>_*``. `permissions` are names ``resource:action`` that its routes ask for.
-    `checks` are more health checks by name, given the service. `searchable` is what the
-    search service may find of it, `preferences` what people may set of it. `asgi` wraps the application of the whole host, given it
-    and the `Host`; at most one plugin may give it. `port` is where a process with this service alone listens.
+    `checks` are more health checks by name, given the service. `searchable` is what the search service may find of it,
+    `preferences` what people may set of it. `asgi` wraps the application of the whole host, given it and the `Host`; at
+    most one plugin may give it. `port` is where a process with this service alone listens.
     """
 
     name: str = attrs.field(kw_only=False)

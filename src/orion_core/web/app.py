@@ -29,7 +29,10 @@ def build(
     docs: bool,
     max_body: int,
 ) -> Litestar:
-    """Compose the application; handlers may take what is in `given` by name. Raises `StartRefused` for routes that do not say who may use them."""
+    """Compose the application; handlers may take what is in `given` by name.
+
+    Raises `StartRefused` for routes that do not say who may use them.
+    """
     app = Litestar(
         route_handlers=list(routes),
         dependencies=provided(given),
