@@ -47,6 +47,8 @@ def target(url: str, ports: Collection[int], allowed: Collection[Network]) -> Ta
     if "#" in url:
         raise _bad("must not have a fragment")
     number = _PORTS[parsed.scheme] if port is None else port
+    if not 1 <= number <= 65535:
+        raise _bad("must have a port from 1 to 65535")
     if not allowed:
         if parsed.scheme != "https":
             raise _bad("must begin with https://")
