@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from orion_core.context import ANONYMOUS
 from orion_core.contracts.webhooks import (
     EndpointChange,
     EndpointIsDisabled,
@@ -28,7 +29,10 @@ from orion_plugins.webhooks.settings import WebhooksSettings
 
 pytestmark = [
     pytest.mark.reaches("local", "wire", "processes"),
-    pytest.mark.orion(settings={"plugins": {"webhooks": WebhooksSettings(allowed_networks=("127.0.0.0/8",))}}),
+    pytest.mark.orion(
+        services=["auth", "users", "webhooks"],
+        settings={"plugins": {"webhooks": WebhooksSettings(allowed_networks=("127.0.0.0/8",))}},
+    ),
 ]
 
 ENDPOINTS = "/api/v1/webhooks/endpoints"
@@ -343,7 +347,7 @@ async def test_everything_needs_the_permission(orion: Orion) -> None:
         assert (await orion.http.get(path, headers=person.headers)).status_code == 403
     with orion.acting_as(person), pytest.raises(Forbidden):
         await webhooks.endpoints("", 50)
-    with pytest.raises(Unauthenticated):
+    with orion.acting_as(ANONYMOUS), pytest.raises(Unauthenticated):
         await webhooks.create_endpoint(NewEndpoint("https://example.org/"))
 
 
