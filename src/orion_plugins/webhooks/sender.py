@@ -111,7 +111,7 @@ class Sender:
         try:
             found = target(url, ports, allowed)
         except Invalid as refused:
-            return _refused(url, refused)
+            return _refused(refused)
         inside_only = lenient(found, ports)
 
         def check(address: str) -> str | None:
@@ -124,7 +124,7 @@ class Sender:
             async with asyncio.timeout(self.settings.attempt_timeout):
                 outcome = await self._exchange(guard, found, headers, body)
         except TargetRefused as refused:
-            return _refused(url, refused)
+            return _refused(refused)
         except (TimeoutError, httpcore.TimeoutException):
             outcome = Outcome(error="no answer in time" if guard.address else "not reached in time")
         except socket.gaierror:
@@ -152,9 +152,9 @@ class Sender:
             return await _read(answer)
 
 
-def _refused(url: str, why: Exception) -> Outcome:
-    # The query may hold a token, so it stays out of the log.
-    log.warning("a webhook to %s was refused: %s", url.partition("?")[0], why)
+def _refused(why: Exception) -> Outcome:
+    # Path and query may hold tokens, so they stay out of the log.
+    log.warning("a webhook was refused: %s", why)
     return Outcome(error=REFUSED, refused=True)
 
 

@@ -239,6 +239,9 @@ class WebhooksService(Webhooks):
         if envelope.family == _OWN:
             # An endpoint that was told of its own deliveries would never come to rest.
             return
+        if not envelope.data:
+            # Blanked while it was under way: it was about somebody who has been erased since.
+            return
         rows = await WebhookEndpoint.select(WebhookEndpoint.id, WebhookEndpoint.event_types).where(
             WebhookEndpoint.enabled.eq(True)
         )

@@ -82,7 +82,7 @@ async def test_every_address_of_a_name_must_be_global(
 ) -> None:
     """W4, W4b, W4c: refused for good, vague to the user and precise in the log."""
     with caplog.at_level(logging.WARNING, "orion.webhooks"):
-        outcome = await send("https://hooks.example/?token=t0p", CLOSED, answering(*addresses))
+        outcome = await send("https://hooks.example/t0p?token=t0p", CLOSED, answering(*addresses))
 
     assert (outcome.refused, outcome.error, outcome.address) == (True, REFUSED, "")
     assert addresses[-1] in caplog.text
