@@ -15,7 +15,7 @@ from orion_core.events import Events, event_type, is_event
 from orion_core.jobs import Jobs
 from orion_core.keyring import Keyring
 from orion_core.migrate import CORE, MigrationApp
-from orion_core.plugin import Catalogue, Discovery, Plugin
+from orion_core.plugin import Catalogue, Discovery, Plugin, Services
 from orion_core.ports.blobs import Blobs
 from orion_core.ports.cache import Cache
 from orion_core.ports.clock import Clock
@@ -37,6 +37,7 @@ PORTS: tuple[type, ...] = (
     Identity,
     Keyring,
     Catalogue,
+    Services,
     Settings,
 )
 

@@ -16,7 +16,7 @@ import importlib.metadata
 import re
 import types
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import attrs
 import pluggy
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from orion_core.settings import Settings
 
+C = TypeVar("C", bound=Contract)
 GROUP = "orion.plugins"
 hookspec = pluggy.HookspecMarker("orion")
 hookimpl = pluggy.HookimplMarker("orion")
@@ -61,6 +62,14 @@ class Host(Protocol):
 
 
 def _types(given: Iterable[type]) -> tuple[type, ...]:
+    return tuple(given)
+
+
+def _searchables(given: Iterable[Searchable]) -> tuple[Searchable, ...]:
+    return tuple(given)
+
+
+def _kinds(given: Iterable[PreferenceKind]) -> tuple[PreferenceKind, ...]:
     return tuple(given)
 
 
@@ -128,8 +137,8 @@ class Plugin:
     permissions: Sequence[str] = attrs.field(default=(), converter=_texts)
     prefixes: Sequence[str] = attrs.field(default=(), converter=_texts)
     checks: Mapping[str, Callable[[Any], Awaitable[Check]]] = attrs.field(factory=dict)
-    searchable: Sequence[Searchable] = attrs.field(default=(), converter=tuple)
-    preferences: Sequence[PreferenceKind] = attrs.field(default=(), converter=tuple)
+    searchable: Sequence[Searchable] = attrs.field(default=(), converter=_searchables)
+    preferences: Sequence[PreferenceKind] = attrs.field(default=(), converter=_kinds)
     asgi: Callable[[Any, Host], Any] | None = None
     port: int = 0
 
@@ -187,6 +196,19 @@ class Catalogue:
     def contracts(self) -> Mapping[str, type[Contract]]:
         """Every contract by the name of its service."""
         return {name: plugin.contract for name, plugin in self.plugins.items() if plugin.contract is not None}
+
+
+class Services(Protocol):
+    """Reaches any contract by its class; a need of this type is filled for services that find out at run time whom they
+    ask, such as search, which asks the owners of what it indexes.
+
+    The check for circles of calls cannot see these calls: whoever needs this may only ask services that do not ask
+    back.
+    """
+
+    def service(self, contract: type[C]) -> C:
+        """What `contract` promises, wherever it is kept."""
+        ...
 
 
 class Hooks:
