@@ -8,7 +8,13 @@ from uuid import UUID
 
 from orion_core.ports.database import Database
 from orion_plugins.webhooks.deliveries import Deliveries
-from orion_plugins.webhooks.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookMessage
+from orion_plugins.webhooks.tables import (
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookMessage,
+    WebhookSecret,
+)
 
 BATCH = 500
 ERASURE = "user.erased"
@@ -37,8 +43,11 @@ async def forget(db: Database, life: Deliveries, user_id: UUID) -> None:
         await WebhookEndpoint.update({WebhookEndpoint.created_by: None}).where(WebhookEndpoint.created_by == user_id)
 
 
-async def purge(db: Database, before: datetime) -> None:
-    """Remove attempts, finished deliveries and their messages from before `before`, in batches."""
+async def purge(db: Database, before: datetime, now: datetime) -> None:
+    """Remove attempts, finished deliveries and their messages from before `before`, in batches; and secrets that have
+    run out."""
+    async with db.transaction():
+        await WebhookSecret.delete().where(WebhookSecret.expires_at.is_not_null() & (WebhookSecret.expires_at <= now))
     over = WebhookDelivery.status != "pending"
     for table, key, condition in (
         (WebhookAttempt, WebhookAttempt.id, WebhookAttempt.at < before),

@@ -298,7 +298,8 @@ class WebhooksService(Webhooks):
     @job(every=timedelta(hours=1))
     async def purge(self) -> None:
         """Remove what is older than the retention, in batches, so that nobody waits for it."""
-        await removal.purge(self.db, self.clock.now() - timedelta(days=self.settings.retention_days))
+        now = self.clock.now()
+        await removal.purge(self.db, now - timedelta(days=self.settings.retention_days), now)
 
     async def _attempt(self, begun: Begun, *, manual: bool = False) -> tuple[Verdict, bool]:
         """Send, and record what came of it; a manual attempt makes the next scheduled one its own."""

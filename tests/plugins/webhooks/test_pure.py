@@ -249,6 +249,7 @@ def test_a_url_that_may_never_be_called_is_refused(url: str) -> None:
 @example("https://a:٣/")
 @example("https://" + "a" * 300 + "/")
 @example("https://\ud800/")
+@example("https://example.org/\ud800?\udfff")
 @example("https://\u2024/")
 def test_any_text_is_a_target_or_invalid(url: str) -> None:
     """W4: nothing that somebody types is an internal error."""

@@ -395,6 +395,9 @@ async def test_a_replaced_secret_signs_for_a_day_and_no_longer(database_url: str
         for secret in (made.secret, rotated.secret):
             assert early.verify(secret, now=float(early.headers["webhook-timestamp"]))
         assert late.verify(rotated.secret, now=float(late.headers["webhook-timestamp"]))
+        assert len(await rows(service, "webhook_secrets")) == 2
+        await service.purge()
+        assert len(await rows(service, "webhook_secrets")) == 1
         with pytest.raises(NotVerified):
             late.verify(made.secret, now=float(late.headers["webhook-timestamp"]))
 
