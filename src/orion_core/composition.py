@@ -9,13 +9,14 @@ from typing import Any
 
 import attrs
 
+from orion_core import erasure
 from orion_core.contract import Contract, operations
 from orion_core.errors import StartRefused
-from orion_core.events import Events, event_type, is_event
+from orion_core.events import Events, Listener, event_type, is_event
 from orion_core.jobs import Jobs
 from orion_core.keyring import Keyring
 from orion_core.migrate import CORE, MigrationApp
-from orion_core.plugin import Catalogue, Discovery, Plugin, Services
+from orion_core.plugin import Catalogue, Discovery, Plugin
 from orion_core.ports.blobs import Blobs
 from orion_core.ports.cache import Cache
 from orion_core.ports.clock import Clock
@@ -37,7 +38,6 @@ PORTS: tuple[type, ...] = (
     Identity,
     Keyring,
     Catalogue,
-    Services,
     Settings,
 )
 
@@ -73,6 +73,11 @@ def has_database(plugin: Plugin) -> bool:
     wanted = {Database, Events, Jobs} & set(needs(plugin).values())
     lasting = [listener for listener in plugin.listeners if not listener.broadcast]
     return bool(plugin.tables or wanted or lasting or plugin.jobs)
+
+
+def hears(plugin: Plugin) -> tuple[Listener, ...]:
+    """All listeners in the name of `plugin`: those of its service, and core's own where there is a database."""
+    return (*plugin.listeners, *(erasure.hears(plugin.name) if has_database(plugin) else ()))
 
 
 def check(discovery: Discovery, served: Mapping[str, Plugin]) -> list[str]:

@@ -30,6 +30,7 @@ from orion_core.calls import CallKeys, CallRouter
 from orion_core.context import ANONYMOUS, Actor
 from orion_core.contract import Call, Contract, Operation, stub
 from orion_core.contracts.auth import AUDIENCE, AccessChanged, Auth, SessionRevoked
+from orion_core.erasure import Erasure
 from orion_core.errors import StartRefused
 from orion_core.events import Events, event_type
 from orion_core.housekeeping import purging
@@ -39,7 +40,7 @@ from orion_core.jobs import Jobs
 from orion_core.keyring import Keyring
 from orion_core.migrate import pending, up
 from orion_core.outbox import Outbox, Relay
-from orion_core.plugin import Catalogue, Discovery, Plugin, Services, discover
+from orion_core.plugin import Catalogue, Discovery, Plugin, discover
 from orion_core.ports.blobs import Blobs
 from orion_core.ports.bus import Bus, Consumer, Delivery, Handler, Subscription
 from orion_core.ports.cache import Cache
@@ -322,8 +323,6 @@ class Platform:
             return self.identity
         if kind is Catalogue:
             return Catalogue(self.discovery.plugins)
-        if kind is Services:
-            return self
         ports: dict[type, Any] = {
             Blobs: self._blobs,
             Cache: self._cache,
@@ -362,11 +361,13 @@ class Platform:
         subscriptions = self._subscriptions()
         await bus.declare(subscriptions, self._families())
         heard = {name for subscription in subscriptions for name in subscription.events}
+        erasures: dict[str, Erasure] = {}
         for name, db in self.databases.items():
             outbox, queue = self._outbox(name), self._queue(name)
             relay = Relay(name, db, bus, self.settings.relay_interval, heard)
             outbox.wakes(relay.wake)
-            queue.serve(self.services[name], purging(name, db))
+            erasures[name] = Erasure(db, queue)
+            queue.serve(self.services[name], purging(name, db) | erasures[name].work(name))
             # Left in reverse: listeners stop first, then jobs, then the relay, which carries what they still told.
             relay.start()
             self._stack.push_async_callback(relay.stop)
@@ -374,8 +375,9 @@ class Platform:
             await queue.start()
             self._stack.push_async_callback(queue.stop, self.settings.shutdown_grace)
         for name, service in self.services.items():
-            for listener in self.plugins[name].listeners:
-                handler = receive(service, name, listener, self.databases.get(name))
+            for listener in composition.hears(self.plugins[name]):
+                own = listener in self.plugins[name].listeners
+                handler = receive(service if own else erasures[name], name, listener, self.databases.get(name))
                 await self._subscribe(
                     bus, Subscription(listener.queue, listener.names, listener.broadcast, listener.concurrency), handler
                 )
@@ -395,12 +397,17 @@ class Platform:
             Subscription(listener.queue, listener.names, listener.broadcast, listener.concurrency)
             for name in self.deployment
             if (plugin := self.discovery.plugins.get(name)) is not None
-            for listener in plugin.listeners
+            for listener in composition.hears(plugin)
         ]
 
     def _families(self) -> list[str]:
         told = [name for plugin in self.discovery.plugins.values() for name in composition.tells(plugin)]
-        heard = [name for plugin in self.discovery.plugins.values() for lis in plugin.listeners for name in lis.names]
+        heard = [
+            name
+            for plugin in self.discovery.plugins.values()
+            for lis in composition.hears(plugin)
+            for name in lis.names
+        ]
         return sorted({name.partition(".")[0] for name in [*told, *heard]})
 
     # The HTTP face

@@ -160,8 +160,9 @@ class UsersService(Users):
         now = self.clock.now()
         async with self.db.transaction():
             if await store.erase(user_id, now):
-                await self._strip(user_id)
+                # Recorded first: where the request came from is to be stripped as well.
                 await activity.record(user_id, "user.erased", now)
+                await self._strip(user_id)
                 await self.events.publish(UserErased(user_id, now))
                 await self.jobs.enqueue(self.strip_again, user_id, delay=_AGAIN)
 
