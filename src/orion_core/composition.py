@@ -16,7 +16,7 @@ from orion_core.events import Events, Listener, event_type, is_event
 from orion_core.jobs import Jobs
 from orion_core.keyring import Keyring
 from orion_core.migrate import CORE, MigrationApp
-from orion_core.plugin import Catalogue, Discovery, Plugin
+from orion_core.plugin import Catalogue, Discovery, Plugin, Services
 from orion_core.ports.blobs import Blobs
 from orion_core.ports.cache import Cache
 from orion_core.ports.clock import Clock
@@ -38,6 +38,7 @@ PORTS: tuple[type, ...] = (
     Identity,
     Keyring,
     Catalogue,
+    Services,
     Settings,
 )
 

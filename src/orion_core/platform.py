@@ -40,7 +40,7 @@ from orion_core.jobs import Jobs
 from orion_core.keyring import Keyring
 from orion_core.migrate import pending, up
 from orion_core.outbox import Outbox, Relay
-from orion_core.plugin import Catalogue, Discovery, Plugin, discover
+from orion_core.plugin import Catalogue, Discovery, Plugin, Services, discover
 from orion_core.ports.blobs import Blobs
 from orion_core.ports.bus import Bus, Consumer, Delivery, Handler, Subscription
 from orion_core.ports.cache import Cache
@@ -323,6 +323,8 @@ class Platform:
             return self.identity
         if kind is Catalogue:
             return Catalogue(self.discovery.plugins)
+        if kind is Services:
+            return self
         ports: dict[type, Any] = {
             Blobs: self._blobs,
             Cache: self._cache,
