@@ -45,7 +45,7 @@ def seal(keyring: Keyring, where: Where, plaintext: bytes) -> str:
     nonce = secrets.token_bytes(_NONCE)
     bound = where.bound_to(key.kid)
     sealed = nonce + AESGCM(_derived(key, bound)).encrypt(nonce, plaintext, bound)
-    return f"{_FORM}.{key.kid}.{base64.urlsafe_b64encode(sealed).decode().rstrip('=')}"
+    return f"{_FORM}.{key.kid}.{_encoded(sealed)}"
 
 
 def open_(keyring: Keyring, where: Where, sealed: str) -> bytes:
@@ -60,9 +60,16 @@ def open_(keyring: Keyring, where: Where, sealed: str) -> bytes:
     bound = where.bound_to(kid)
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        # The last character carries bits that decoding drops: only one spelling counts.
+        if _encoded(raw) != text:
+            raise ValueError("another spelling")
         return AESGCM(_derived(key, bound)).decrypt(raw[:_NONCE], raw[_NONCE:], bound)
     except (InvalidTag, ValueError, binascii.Error) as error:
         raise Unsealable(f"a secret of {where.table}.{where.column} does not open: it was changed or moved") from error
+
+
+def _encoded(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def _derived(key: Key, bound: bytes) -> bytes:
