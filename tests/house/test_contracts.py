@@ -183,7 +183,7 @@ SAMPLES: dict[Any, Any] = {
     type(None): None,
     Json: Json.of({"a": [1, {"b": None}], "é": "ü"}),
 }
-FITTING = {"email": "ada@example.org", "password": "correct horse battery"}
+FITTING = {"email": "ada@example.org", "password": "correct horse battery", "event_types": "user.registered"}
 
 
 def sample(kind: Any, field: str = "") -> Any:
@@ -194,7 +194,7 @@ def sample(kind: Any, field: str = "") -> Any:
     if kind in SAMPLES:
         return SAMPLES[kind]
     if origin is tuple:
-        return (sample(args[0]),) if args[-1] is Ellipsis else tuple(map(sample, args))
+        return (sample(args[0], field),) if args[-1] is Ellipsis else tuple(map(sample, args))
     if origin is typing.Literal:
         return args[0]
     if args:
