@@ -207,13 +207,17 @@ class ObjectPage:
 
 @value
 class OpenObject:
-    """An object ready to be read from the port `Blobs`, with what the answer needs to know of its bucket."""
+    """An object ready to be read from the port `Blobs`, with what the answer needs to know of its bucket.
+
+    `opened_at` is the service's time.
+    """
 
     info: ObjectInfo
     blob_key: str
     visibility: Visibility
     cache_seconds: int
     sensitivity: Sensitivity
+    opened_at: datetime
 
 
 @value
