@@ -104,8 +104,8 @@ class PeopleQuery:
 
     cursor: str = attrs.field(default="", validator=max_len(1000))
     limit: int = attrs.field(default=50, validator=between(1, 200))
-    email: str = attrs.field(default="", validator=max_len(254))
-    name: str = attrs.field(default="", validator=max_len(200))
+    email: str = attrs.field(default="", validator=[max_len(254), is_plain])
+    name: str = attrs.field(default="", validator=[max_len(200), is_plain])
 
 
 @value
@@ -364,7 +364,10 @@ class Users(Contract, name="users"):
     @repeatable
     @abc.abstractmethod
     async def preferences(self, user_id: UUID, keys: tuple[str, ...] = ()) -> tuple[Preference, ...]:
-        """A person's preferences by key, or only `keys`; declared ones that are not set come with their default."""
+        """A person's preferences by key, or only `keys`, at most 500.
+
+        Declared ones that are not set come with their default.
+        """
 
     @raises(NoSuchPerson, ProfilePending, PreferencesTooLarge)
     @abc.abstractmethod

@@ -22,7 +22,7 @@ def read_patch(body: bytes) -> tuple[PreferenceChange, ...]:
     problems: list[FieldError] = []
     for key, given in _object(_parsed(body), "an object of preferences by key").items():
         try:
-            changes.append(PreferenceChange(key, remove=True) if given is None else _change(key, given))
+            changes.append(_made(key, remove=True) if given is None else _change(key, given))
         except Invalid as error:
             problems += error.errors
     if problems:
@@ -50,8 +50,12 @@ def _change(key: str, given: Any) -> PreferenceChange:
         value = Json.of(members["value"])
     except ValueError:
         raise _refused(key, "json", "must be JSON: no NaN and no infinity") from None
+    return _made(key, value=value, type=members.get("type"), expected_version=members.get("version"))
+
+
+def _made(key: str, **members: Any) -> PreferenceChange:
     try:
-        return PreferenceChange(key, value, members.get("type"), expected_version=members.get("version"))
+        return PreferenceChange(key, **members)
     except Invalid as error:
         # The contract's names for them are not those of the body.
         found = error.errors[0]

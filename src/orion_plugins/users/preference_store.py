@@ -19,7 +19,8 @@ async def stored(user_id: UUID, keys: Sequence[str] = ()) -> list[Preference]:
     """What the person has set, or only `keys` of it."""
     query = UserPreference.objects().where(UserPreference.user_id == user_id)
     if keys:
-        query = query.where(UserPreference.key.is_in(list(keys)))
+        # Text that is no key is nowhere, and PostgreSQL takes no NUL.
+        query = query.where(UserPreference.key.is_in([key.replace("\x00", " ") for key in keys]))
     return [_preference(row) for row in await query]
 
 

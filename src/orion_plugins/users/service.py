@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -42,11 +43,12 @@ from orion_core.values import invalid
 from orion_plugins.users import access_log, activity, preference_store, profiles, searchable
 from orion_plugins.users import profile_store as store
 from orion_plugins.users.cursors import to_cursor
-from orion_plugins.users.preferences import Declared
+from orion_plugins.users.preferences import MOST_KEYS, Declared
 from orion_plugins.users.settings import UsersSettings
 from orion_plugins.users.tables import ACTIVE, PENDING, UserPreference, UserProfile
 from orion_plugins.users.visibility import is_own, no_such_person, require_signed_in, require_visible, sees, sees_all
 
+_ACTION = re.compile(r"[a-z0-9_.]*")
 _AGAIN = timedelta(minutes=1)
 """How long after an erasure nothing that began before it can still be running."""
 
@@ -176,6 +178,8 @@ class UsersService(Users):
 
     async def preferences(self, user_id: UUID, keys: tuple[str, ...] = ()) -> tuple[Preference, ...]:
         """See `Users.preferences`."""
+        if len(keys) > MOST_KEYS:
+            raise invalid("keys", "too_long", f"must have at most {MOST_KEYS} items")
         await self._visible(user_id)
         stored = await preference_store.stored(user_id, keys)
         await self._read([user_id], ("preferences",), "users.preferences")
@@ -203,6 +207,8 @@ class UsersService(Users):
 
     async def activity(self, user_id: UUID, cursor: str, limit: int, action: str = "") -> ActivityPage:
         """See `Users.activity`."""
+        if not _ACTION.fullmatch(action):
+            raise invalid("action", "pattern", "must be a dotted name like auth.session_started")
         await self._visible(user_id)
         found = await activity.page(user_id, cursor, _checked(limit), action)
         await self._read([user_id], ("activity",), "users.activity")
