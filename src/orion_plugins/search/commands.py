@@ -11,6 +11,7 @@ from orion_core import codec
 from orion_core.cli.console import fail, problems_of, progress, put, say, table
 from orion_core.contracts.search import IndexStatus, Search, Task
 from orion_core.errors import Error, StartRefused
+from orion_core.plugin import Catalogue
 
 search = typer.Typer(name="search", help="Indexes of the search service.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -75,10 +76,13 @@ def status(as_json: AsJson = False) -> None:
 
 async def _reindex(index: str) -> list[Task]:
     # Imported late: help and completion need no platform.
+    from orion_core.cli.configured import configured
     from orion_core.cli.embed import serving
     from orion_plugins.search.service import SearchService
 
-    async with serving() as platform:
+    found = configured()
+    owners = {owner for owner, _ in Catalogue(found.discovery.plugins).searchable.values()}
+    async with serving("search", *sorted(owners.difference(found.settings.peers))) as platform:
         stub, service = platform.service(Search), platform.services["search"]
         assert isinstance(service, SearchService)
         finished = []
