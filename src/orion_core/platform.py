@@ -30,6 +30,7 @@ from orion_core.calls import CallKeys, CallRouter
 from orion_core.context import ANONYMOUS, Actor
 from orion_core.contract import Call, Contract, Operation, stub
 from orion_core.contracts.auth import AUDIENCE, AccessChanged, Auth, SessionRevoked
+from orion_core.contracts.platform import RequestsMeasured
 from orion_core.erasure import Erasure
 from orion_core.errors import StartRefused
 from orion_core.events import Events, event_type
@@ -39,6 +40,7 @@ from orion_core.inbox import receive
 from orion_core.jobs import Jobs
 from orion_core.keyring import Keyring
 from orion_core.migrate import pending, up
+from orion_core.observability.requests import RequestMeter, RequestReporter
 from orion_core.outbox import Outbox, Relay
 from orion_core.plugin import Catalogue, Discovery, Plugin, Services, discover
 from orion_core.ports.blobs import Blobs
@@ -106,6 +108,9 @@ class Platform:
         self._serves = False
         self._blobs: Blobs | None = None
         self._purge: Purge | None = None
+        wrapping = next((name for name, plugin in self.plugins.items() if plugin.asgi), "")
+        self._meter = RequestMeter(self.prefixes, wrapping or next(iter(self.plugins), ""))
+        self._reporter: RequestReporter | None = None
         self._open = False
         self._check()
 
@@ -208,6 +213,8 @@ class Platform:
             relay.wake()
         for queue in self.queues.values():
             queue.wake()
+        if self._reporter is not None:
+            self._reporter.wake()
 
     async def _dispatch(self, operation: Operation, args: dict[str, Any]) -> Any:
         call = self._calls.get(operation.contract)
@@ -376,6 +383,10 @@ class Platform:
             self._relays.append(relay)
             await queue.start()
             self._stack.push_async_callback(queue.stop, self.settings.shutdown_grace)
+        if event_type(RequestsMeasured).name in heard:
+            self._reporter = RequestReporter(self._meter, self.outboxes, self.databases, self.clock)
+            self._reporter.start()
+            self._stack.push_async_callback(self._reporter.stop)
         for name, service in self.services.items():
             for listener in composition.hears(self.plugins[name]):
                 own = listener in self.plugins[name].listeners
@@ -451,7 +462,7 @@ class Platform:
             if plugin.asgi is not None:
                 app = plugin.asgi(app, self)
         router = CallRouter(self.services, self._call_keys) if self._call_keys else None
-        return edge(with_fixed(app, self._answer_health, router), networks(settings.trusted_proxies))
+        return edge(with_fixed(app, self._answer_health, router), networks(settings.trusted_proxies), self._meter.count)
 
     async def _answer_health(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.health(scope, receive, send)
