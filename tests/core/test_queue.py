@@ -501,11 +501,11 @@ async def test_a_stop_waits_for_what_runs(store: Any) -> None:
         await k.queue.enqueue(k.worker.wait, "x")
         await k.worker.begun.wait()
         stopping = asyncio.create_task(k.queue.stop(30))
-        await k.queue.enqueue(k.worker.work, "too late")
         await asyncio.sleep(0)
         assert not stopping.done()
         k.worker.gate.set()
         await stopping
+        await k.queue.enqueue(k.worker.work, "too late")
         assert await effects(k.db) == ["x"]
         assert (await k.row("wait"))["state"] == "done"
         assert (await k.row())["state"] == "ready"
