@@ -52,7 +52,7 @@ from orion_core.web.app import build
 from orion_core.web.asgi import App, Receive, Scope, Send
 from orion_core.web.client_ip import networks
 from orion_core.web.edge import edge
-from orion_core.web.health import Health
+from orion_core.web.health import Health, Supporting
 from orion_core.web.host import run_lifespan, unmounted, with_fixed, without
 
 log = logging.getLogger("orion.platform")
@@ -250,6 +250,7 @@ class Platform:
             await self._run()
         self._open = True
         self.health = self._health()
+        self._stack.push_async_callback(self.health.aclose)
         self.health.started = True
 
     async def _stop(self) -> None:
@@ -434,12 +435,12 @@ class Platform:
             if name in self.databases:
                 probes[name]["database"] = self.databases[name].check
             if self._work and (plugin.listeners or name in self.outboxes) and self._bus is not None:
-                probes[name]["bus"] = self._bus.check
+                probes[name]["bus"] = Supporting(self._bus.check)
             wanted = composition.needs(plugin).values()
             if Cache in wanted:
-                probes[name]["cache"] = self._cache.check
+                probes[name]["cache"] = Supporting(self._cache.check)
             if Mail in wanted:
-                probes[name]["mail"] = self._mail.check
+                probes[name]["mail"] = Supporting(self._mail.check)
             for check, ask in plugin.checks.items():
                 service = self.services.get(name)
                 probes[name][check] = lambda ask=ask, service=service: ask(service)
