@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 
-def _positive(_: Any, field: attrs.Attribute[float], given: float) -> None:
+def _positive(_: Any, field: attrs.Attribute[Any], given: float) -> None:
     if not 0 < given < float("inf"):
         raise ValueError(f"{field.name} must be more than 0, not {given}")
 
