@@ -2,9 +2,9 @@ from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.columns.column_types import UUID, BigInt, Date, Varchar
 from piccolo.columns.indexes import IndexMethod
 
-ID = "2026-11-22T12:01:23:467186"
+ID = "2026-11-22T12:54:07:606905"
 VERSION = "1.38.0"
-DESCRIPTION = ""
+DESCRIPTION = "the tables of analytics"
 
 
 async def forwards() -> MigrationManager:

@@ -2,7 +2,7 @@ from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
 from orion_core.migrations.piccolo import statements
 
-ID = "2026-11-22T12:30:00:000000"
+ID = "2026-11-22T12:54:28:880705"
 VERSION = "1.38.0"
 DESCRIPTION = "one notice and one delivery per fact; pages of one person's notices"
 

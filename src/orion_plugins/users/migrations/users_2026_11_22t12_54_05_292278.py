@@ -2,13 +2,12 @@ from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.columns.column_types import UUID, Integer, Text, Timestamptz
 from piccolo.columns.indexes import IndexMethod
 
-ID = "2026-11-22T11:57:48:202789"
+ID = "2026-11-22T12:54:05:292278"
 VERSION = "1.38.0"
-DESCRIPTION = ""
+DESCRIPTION = "the tables of users"
 
 
 async def forwards() -> MigrationManager:
-
     manager = MigrationManager(migration_id=ID, app_name="users", description=DESCRIPTION)
 
     manager.add_table(class_name="UserProfile", tablename="user_profiles", schema=None, columns=None)

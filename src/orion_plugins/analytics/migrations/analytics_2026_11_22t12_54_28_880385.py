@@ -2,7 +2,7 @@ from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
 from orion_core.migrations.piccolo import statements
 
-ID = "2026-11-22T12:30:00:000000"
+ID = "2026-11-22T12:54:28:880385"
 VERSION = "1.38.0"
 DESCRIPTION = "one row for each metric and day"
 
