@@ -15,5 +15,5 @@ def test_a_retention_that_no_calendar_holds_is_refused_by_name(given: int) -> No
 
 @pytest.mark.parametrize("given", ["nobody", "", "a@", "Shop\r\nBcc: x@x.org <a@x.org>"])
 def test_a_sender_that_is_no_address_is_refused_with_an_example(given: str) -> None:
-    with pytest.raises(ValueError, match="mail_from must be like 'Shop <no-reply@example.org>'"):
+    with pytest.raises(ValueError, match=r"mail_from must be like 'Shop <no-reply@example.org>'"):
         NotificationsSettings(mail_from=given)
