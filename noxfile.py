@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import nox
 
-nox.options.default_venv_backend = "uv|virtualenv"
+# Not uv: it keeps the package it built before for as long as pyproject.toml stays the same.
+nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "types", "tests", "migrations", "examples", "processes", "chaos"]
 
