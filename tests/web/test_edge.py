@@ -116,7 +116,7 @@ async def test_an_answer_that_breaks_off_is_not_made_to_look_whole() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "GET", "path": "/", "headers": [], "client": None}
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": "/", "headers": [], "client": None}
     with pytest.raises(RuntimeError, match="broke off"):
         await edge(app, ())(scope, None, send)  # type: ignore[arg-type]
     assert [message["type"] for message in sent] == ["http.response.start"]
