@@ -68,7 +68,9 @@ async def perform(service: Contract, operation: Operation, args: dict[str, Any])
         seen = as_declared(error, operation)
         if seen is error:
             raise
-        if isinstance(seen, Internal):
+        if error.private:
+            log.warning("%s.%s failed: %s", operation.contract, operation.name, error.detail)
+        elif isinstance(seen, Internal):
             log.exception("%s.%s failed", operation.contract, operation.name)
         raise seen from error
     except TimeoutError as error:

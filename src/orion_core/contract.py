@@ -183,6 +183,7 @@ def as_declared(error: Error, operation: Operation) -> Error:
         # Of no category: a caller cannot act on it, and a stranger must not read it.
         return Internal("something went wrong on our side")
     # revive() is what the other reaches do, so all of them agree.
-    seen = general(error.detail, errors=error.errors, retry_after=error.retry_after)
+    detail = f"{operation.contract} lacks something that it needs" if kind.private else error.detail
+    seen = general(detail, errors=error.errors, retry_after=error.retry_after)
     seen.reported_code = error.reported_code
     return seen

@@ -47,6 +47,8 @@ class Error(Exception):
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Error"
     code: ClassVar[str] = "error"
+    private: ClassVar[bool] = False
+    """Whether the detail is for operators, since it may name hosts and files: callers of the service do not get it."""
 
     def __init__(
         self, detail: str = "", *, errors: Sequence[FieldError] = (), retry_after: float | None = None

@@ -30,6 +30,8 @@ from orion_core.errors import (
     Unauthenticated,
     Unavailable,
 )
+from orion_core.ports.cache import CacheUnavailable
+from orion_core.ports.database import DatabaseUnavailable
 from orion_core.values import value
 
 SECRET = "s" * 32
@@ -94,6 +96,8 @@ ERRORS: dict[str, Exception] = {
     "category": Unauthenticated("sign in"),
     "odd": Odd("the host is 10.0.0.5"),
     "defect": RuntimeError("the password is hunter2"),
+    "database": DatabaseUnavailable("10.0.0.5:5432 refused the connection"),
+    "cache": CacheUnavailable("Redis at 10.0.0.6:6379 is unavailable"),
 }
 
 
@@ -154,6 +158,8 @@ async def test_results_are_the_same(reach: str) -> None:
         ("category", Unauthenticated, "unauthenticated", "sign in"),
         ("odd", Internal, "internal", "something went wrong on our side"),
         ("defect", Internal, "internal", "something went wrong on our side"),
+        ("database", Unavailable, "database.unavailable", "shop lacks something that it needs"),
+        ("cache", Unavailable, "cache.unavailable", "shop lacks something that it needs"),
     ],
 )
 async def test_errors_are_the_same(reach: str, how: str, cls: type[Error], code: str, detail: str) -> None:
@@ -169,13 +175,13 @@ async def test_errors_are_the_same(reach: str, how: str, cls: type[Error], code:
         assert raised.value.retry_after == 2.0
 
 
-@pytest.mark.parametrize("how", ["odd", "defect"])
-async def test_what_a_caller_is_not_told_is_in_the_log(how: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("how", "stack"), [("odd", True), ("defect", True), ("database", False)])
+async def test_what_a_caller_is_not_told_is_in_the_log(how: str, stack: bool, caplog: pytest.LogCaptureFixture) -> None:
     async with reaching("local") as shop:
-        with pytest.raises(Internal):
+        with pytest.raises((Internal, Unavailable)):
             await shop.fail(how)
 
-    assert [record.exc_info is not None for record in caplog.records] == [True]
+    assert [record.exc_info is not None for record in caplog.records] == [stack]
     assert str(ERRORS[how]) in caplog.text
 
 
