@@ -44,7 +44,7 @@ from orion_core.plugin import Discovery, Plugin, discover
 from orion_core.ports.bus import Bus, Delivery, Subscription
 from orion_core.ports.cache import Cache
 from orion_core.ports.clock import Clock
-from orion_core.ports.database import OPEN_TRANSACTION, Database, DatabaseUnavailable
+from orion_core.ports.database import Database, DatabaseUnavailable, in_transaction
 from orion_core.ports.identity import Identity
 from orion_core.ports.mail import Mail
 from orion_core.queue import JobQueue
@@ -193,7 +193,7 @@ class Platform:
         """What `contract` promises, wherever it is kept; every caller uses this, inside and outside of the platform."""
         found = self._stubs.get(contract)
         if found is None:
-            found = self._stubs[contract] = stub(contract, self._dispatch, _in_transaction)
+            found = self._stubs[contract] = stub(contract, self._dispatch, in_transaction)
         return cast(C, found)
 
     def replace(self, contract: type[Contract], call: Call) -> None:
@@ -529,8 +529,3 @@ class _LateCache:
 
 def _subscription(listener: Listener) -> Subscription:
     return Subscription(listener.queue, listener.names, listener.broadcast, listener.concurrency)
-
-
-def _in_transaction() -> bool:
-    # A transaction that is over is false: a task started inside it still sees it.
-    return bool(OPEN_TRANSACTION.get())
