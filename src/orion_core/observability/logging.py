@@ -50,9 +50,11 @@ def setup(level: str = "info", form: str = "auto", service: str = "", stream: Te
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # httpx logs full URLs and pika every frame of its life; both at info.
-    for noisy in ("httpx", "httpcore", "pika", "asyncio", "aiosqlite"):
+    # httpx logs full URLs at info.
+    for noisy in ("httpx", "httpcore", "asyncio", "aiosqlite"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # pika tells of a lost connection in seven error lines; our client tells in one.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
     for own in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(own).handlers.clear()
         logging.getLogger(own).propagate = True
