@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 log = logging.getLogger("orion.background")
@@ -23,6 +23,13 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
     for outcome in await asyncio.gather(*tasks, return_exceptions=True):
         if isinstance(outcome, Exception):
             log.error("a background task ended with an error", exc_info=outcome)
+
+
+async def together(stops: Iterable[Callable[[], Awaitable[None]]]) -> None:
+    """Stop all at once, since one after the other would take as many graces; raises the first error after the last."""
+    for outcome in await asyncio.gather(*(stop() for stop in stops), return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
 
 
 def cancelled_itself() -> bool:
@@ -73,7 +80,10 @@ class Looper:
                 if self._troubled:
                     log.info("%s works again", self.name)
                 self._troubled, pause = False, self._interval
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
+                # What a driver cancelled is no reason to end: nobody would start this loop again.
+                if isinstance(error, asyncio.CancelledError) and cancelled_itself():
+                    raise
                 busy = False
                 # An outage is one line when it begins, not one per attempt.
                 if not self._troubled:

@@ -68,6 +68,10 @@ async def perform(service: Contract, operation: Operation, args: dict[str, Any])
         seen = as_declared(error, operation)
         if seen is error:
             raise
+        if error.private:
+            log.warning("%s.%s failed: %s", operation.contract, operation.name, error.detail)
+        elif isinstance(seen, Internal):
+            log.exception("%s.%s failed", operation.contract, operation.name)
         raise seen from error
     except TimeoutError as error:
         raise DeadlineExceeded(f"{operation.contract}.{operation.name} took too long") from error
@@ -110,10 +114,11 @@ def nowhere(name: str, why: str) -> Call:
     return call
 
 
-def encode_args(operation: Operation, args: Mapping[str, Any]) -> str:
+def encode_args(operation: Operation, args: Mapping[str, Any]) -> bytes:
     """The arguments as a JSON object; raises `TooLarge`."""
     plain = {name: codec.to_plain(argument, operation.parameters[name]) for name, argument in args.items()}
-    payload = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
+    # Python's own JSON takes surrogates back that plain UTF-8 refuses.
+    payload = codec.text(plain).encode("utf-8", "surrogatepass")
     if len(payload) > MAX_PAYLOAD:
         raise TooLarge(f"the arguments of {operation.contract}.{operation.name} take more than {MAX_PAYLOAD} bytes")
     return payload
@@ -130,15 +135,31 @@ def decode_args(operation: Operation, payload: str | bytes) -> dict[str, Any]:
     given = {}
     for name, kind in operation.parameters.items():
         if name in plain:
-            given[name] = codec.from_plain(plain[name], kind)
-    return operation.bind((), given) if len(given) == len(operation.parameters) else _bind(operation, given)
-
-
-def _bind(operation: Operation, given: dict[str, Any]) -> dict[str, Any]:
+            try:
+                given[name] = codec.from_plain(plain[name], kind)
+            except Invalid as error:
+                raise _within(name, error) from error
     try:
         return operation.bind((), given)
     except TypeError as error:
         raise Invalid(f"{operation.contract}.{operation.name}: {error}") from error
+
+
+def _within(name: str, error: Invalid) -> Invalid:
+    items = [attrs.evolve(item, field=f"{name}.{item.field}" if item.field else name) for item in error.errors]
+    return Invalid("; ".join(f"{item.field}: {item.detail}" for item in items), errors=items)
+
+
+class CallRefused(Unauthenticated):
+    """The host that was called does not know the key; the caller's host is at fault, not the person who asks."""
+
+    code = "call.refused"
+
+
+class NoSuchOperation(NotFound):
+    """The host that was called does not serve this, perhaps because it runs an older release."""
+
+    code = "call.no_such_operation"
 
 
 @attrs.frozen
@@ -194,19 +215,37 @@ class CallKeys:
                 options={"require": ["exp", "iat", "aud"]},
             )
         except (jwt.PyJWTError, KeyError) as error:
-            raise Unauthenticated("Orion-Context is missing, expired or signed with an unknown key") from error
-        actor = claims["actor"]
-        timeout = claims["timeout"]
+            raise CallRefused("Orion-Context is missing, expired or signed with an unknown key") from error
+        try:
+            # Members that a newer release adds are passed over.
+            sent = codec.from_plain(claims, _Sent)
+        except Invalid as error:
+            raise CallRefused(f"Orion-Context does not fit: {error.detail}") from error
+        now = asyncio.get_running_loop().time()
         return Context(
-            actor=Actor(**{**actor, "roles": tuple(actor["roles"]), "permissions": tuple(actor["permissions"])}),
-            correlation_id=claims["correlation_id"],
-            causation_id=claims["causation_id"],
-            traceparent=claims["traceparent"],
-            tracestate=claims["tracestate"],
-            deadline=None if timeout is None else asyncio.get_running_loop().time() + max(0.0, timeout),
-            client_ip=claims["client_ip"],
-            user_agent=claims["user_agent"],
+            actor=sent.actor,
+            correlation_id=sent.correlation_id,
+            causation_id=sent.causation_id,
+            traceparent=sent.traceparent,
+            tracestate=sent.tracestate,
+            deadline=None if sent.timeout is None else now + max(0.0, sent.timeout),
+            client_ip=sent.client_ip,
+            user_agent=sent.user_agent,
         )
+
+
+@attrs.frozen
+class _Sent:
+    """The claims that make a context."""
+
+    actor: Actor
+    correlation_id: str
+    causation_id: str
+    traceparent: str
+    tracestate: str
+    timeout: float | None
+    client_ip: str
+    user_agent: str
 
 
 def remote(name: str, urls: Sequence[str], client: httpx.AsyncClient, keys: CallKeys) -> Call:
@@ -231,7 +270,7 @@ def remote(name: str, urls: Sequence[str], client: httpx.AsyncClient, keys: Call
         return _result(operation, answer)
 
     async def call(operation: Operation, args: dict[str, Any]) -> Any:
-        payload = encode_args(operation, args).encode()
+        payload = encode_args(operation, args)
         try:
             return await once(operation, payload)
         except _NoAnswer as lost:
@@ -252,15 +291,20 @@ class _NoAnswer(Exception):
 
 
 def _result(operation: Operation, answer: httpx.Response) -> Any:
+    where = f"{operation.contract}.{operation.name}"
     try:
         document = answer.json()
-    except ValueError:
-        raise Unavailable(
-            f"{operation.contract} answered {operation.name} with {answer.status_code} and no JSON"
-        ) from None
-    if answer.status_code == 200:
-        return codec.from_plain(document["result"], operation.result)
-    raise revive(document, operation.declared)
+        if answer.status_code == 200:
+            return codec.from_plain(document["result"], operation.result)
+        error = revive(document, operation.declared)
+    except (ValueError, TypeError, KeyError, AttributeError) as misfit:
+        # A proxy in between, or another release: nothing that the caller's input could be blamed for.
+        log.exception("the answer to %s does not fit (status %d)", where, answer.status_code)
+        raise Unavailable(f"the answer to {where} cannot be understood: it may or may not have happened") from misfit
+    if error.reported_code in (CallRefused.code, NoSuchOperation.code):
+        log.error("%s was refused by its host: %s", where, error.detail)
+        raise Unavailable(f"{where} was refused by its host") from error
+    raise error
 
 
 class CallRouter:
@@ -275,7 +319,7 @@ class CallRouter:
             status, document = 200, await self._answer(scope, receive)
         except Error as error:
             status, document = error.status, json.dumps(problem(error))
-        body = document.encode()
+        body = document.encode("utf-8", "surrogatepass")
         kind = b"application/json" if status == 200 else b"application/problem+json"
         headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -289,7 +333,7 @@ class CallRouter:
         service = self._services.get(name)
         operation = None if service is None else operations(contract_of(type(service))).get(wanted)
         if service is None or operation is None or scope["method"] != "POST":
-            raise NotFound(f"no operation {name}.{wanted} here")
+            raise NoSuchOperation(f"no operation {name}.{wanted} here")
         payload = await _body(receive)
         with use(context):
             result = await perform(service, operation, decode_args(operation, payload))

@@ -6,14 +6,18 @@ fit raises `Invalid` with a path for every field.
 
 from __future__ import annotations
 
+import enum
 import json
-from collections.abc import Callable
-from datetime import datetime, timedelta
+import typing
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 from uuid import UUID
 
-from cattrs import transform_error
+import attrs
+from cattrs import Converter, transform_error
+from cattrs.cols import homogenous_tuple_structure_factory
 from cattrs.errors import BaseValidationError
 from cattrs.preconf.json import JsonConverter, make_converter
 
@@ -68,6 +72,91 @@ def _decimal(given: Any, _: Any) -> Decimal:
     raise ValueError("must be a decimal number as text")
 
 
+def _date(given: Any, _: Any) -> date:
+    if isinstance(given, str):
+        try:
+            return date.fromisoformat(given)
+        except ValueError:
+            pass
+    raise ValueError(f"must be {describe(date)}")
+
+
+def _duration(given: Any, _: Any) -> timedelta:
+    if isinstance(given, (int, float)) and not isinstance(given, bool):
+        try:
+            return timedelta(seconds=given)
+        except (ValueError, OverflowError):
+            pass
+    raise ValueError("must be a duration in seconds")
+
+
+def _one_of(kind: Any, choices: Mapping[Any, Any]) -> Callable[[Any, Any], Any]:
+    def structure(given: Any, _: Any) -> Any:
+        # true equals 1, and a list is no key.
+        if isinstance(given, (str, int)) and given in choices and type(choices[given][0]) is type(given):
+            return choices[given][1]
+        raise ValueError(f"must be {describe(kind)}")
+
+    return structure
+
+
+def _literals(kind: Any, _: Any) -> Callable[[Any, Any], Any]:
+    return _one_of(kind, {choice: (choice, choice) for choice in typing.get_args(kind)})
+
+
+def _members(kind: type[enum.Enum], _: Any) -> Callable[[Any, Any], Any]:
+    return _one_of(kind, {member.value: (member.value, member) for member in kind})
+
+
+def _objects(kind: Any, converter: Converter) -> Callable[[Any, Any], Any]:
+    fill = converter.gen_structure_attrs_fromdict(kind)
+
+    def structure(given: Any, _: Any) -> Any:
+        # cattrs takes whatever can be asked for a key, a list without any included.
+        if not isinstance(given, dict):
+            raise TypeError("must be an object")
+        return fill(given, kind)
+
+    return structure
+
+
+def _tuples(kind: Any, converter: Converter) -> Callable[[Any, Any], Any]:
+    args = typing.get_args(kind)
+    any_length = len(args) == 2 and args[1] is Ellipsis
+    fill = homogenous_tuple_structure_factory(kind, converter) if any_length else _fixed(args, converter)
+
+    def structure(given: Any, _: Any) -> Any:
+        # To cattrs a text is a list of letters, and an object a list of its keys.
+        if not isinstance(given, (list, tuple)):
+            raise TypeError("must be a list")
+        return fill(given, kind)
+
+    return structure
+
+
+def _fixed(args: tuple[Any, ...], converter: Converter) -> Callable[[Any, Any], Any]:
+    hooks = [converter.get_structure_hook(arg) for arg in args]
+
+    def structure(given: Any, _: Any) -> Any:
+        if len(given) != len(hooks):
+            raise ValueError(f"must be a list of {len(hooks)}")
+        return tuple(hook(item, arg) for hook, item, arg in zip(hooks, given, args, strict=True))
+
+    return structure
+
+
+def _is_tuple(kind: Any) -> bool:
+    return typing.get_origin(kind) is tuple
+
+
+def _is_literal(kind: Any) -> bool:
+    return typing.get_origin(kind) is typing.Literal
+
+
+def _is_enum(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, enum.Enum)
+
+
 def _converter() -> JsonConverter:
     converter = make_converter()
     for kind, accepts in ((str, (str,)), (int, (int,)), (float, (int, float)), (bool, (bool,))):
@@ -80,12 +169,18 @@ def _converter() -> JsonConverter:
     converter.register_structure_hook(datetime, _time)
     converter.register_structure_hook(Decimal, _decimal)
     converter.register_unstructure_hook(Decimal, str)
-    converter.register_structure_hook(timedelta, lambda given, _: timedelta(seconds=given))
+    converter.register_structure_hook(date, _date)
+    converter.register_structure_hook(timedelta, _duration)
     converter.register_unstructure_hook(timedelta, timedelta.total_seconds)
+    converter.register_structure_hook_factory(attrs.has, _objects)
+    converter.register_structure_hook_factory(_is_tuple, _tuples)
+    converter.register_structure_hook_factory(_is_literal, _literals)
+    converter.register_structure_hook_factory(_is_enum, _members)
     return converter
 
 
 _CONVERTER = _converter()
+_ENCODE = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def to_plain(given: Any, kind: Any = None) -> Any:
@@ -101,19 +196,24 @@ def from_plain(plain: Any, kind: type[T]) -> T:
         raise
     except BaseValidationError as error:
         raise _invalid(error) from error
-    except (ValueError, TypeError, KeyError) as error:
+    except Exception as error:
         raise Invalid(str(error), errors=[FieldError("", "type", str(error))]) from error
 
 
 def dumps(given: Any, kind: Any = None) -> str:
     """`given` as JSON text."""
-    return json.dumps(to_plain(given, kind), ensure_ascii=False, separators=(",", ":"))
+    return text(to_plain(given, kind))
 
 
-def loads(text: str | bytes, kind: type[T]) -> T:
-    """A `kind` read from JSON `text`; raises `Malformed` for what is no JSON and `Invalid` for what does not fit."""
+def text(plain: Any) -> str:
+    """What JSON knows as JSON text."""
+    return _ENCODE(plain)
+
+
+def loads(given: str | bytes, kind: type[T]) -> T:
+    """A `kind` from the JSON text `given`; raises `Malformed` for what is no JSON, `Invalid` for a misfit."""
     try:
-        plain = json.loads(text)
+        plain = json.loads(given)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"not JSON: {error}") from error
     return from_plain(plain, kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -42,16 +43,34 @@ PORTS: tuple[type, ...] = (
     Settings,
 )
 
+_PEER = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+
 Provider = Callable[[type], Any]
 
 
 def needs(plugin: Plugin) -> Mapping[str, type]:
-    """The needs of the service of `plugin`: its fields with their types."""
+    """The needs of the service of `plugin`: its fields with their types; raises TypeError if they cannot be read."""
     service = plugin.service
     if service is None or not attrs.has(service):
         return {}
-    hints = typing.get_type_hints(service)
-    return {field.name: hints[field.name] for field in attrs.fields(service) if field.init}
+    try:
+        hints = typing.get_type_hints(service)
+        return {field.name: hints[field.name] for field in attrs.fields(service) if field.init}
+    except Exception as error:
+        raise TypeError(
+            f"the fields of {plugin.name}'s service cannot be read: {error}; import their types at module level"
+        ) from error
+
+
+def unreadable(plugins: Mapping[str, Plugin]) -> list[str]:
+    """The services of `plugins` whose fields cannot be read, in words."""
+    found = []
+    for plugin in plugins.values():
+        try:
+            needs(plugin)
+        except TypeError as error:
+            found.append(str(error))
+    return found
 
 
 def asks(plugin: Plugin) -> tuple[type[Contract], ...]:
@@ -94,11 +113,13 @@ def check(discovery: Discovery, served: Mapping[str, Plugin]) -> list[str]:
     if len(wrapping) > 1:
         problems.append(f"only one plugin may wrap the application, not {' and '.join(wrapping)}")
     for plugin in served.values():
+        if unreadable({plugin.name: plugin}):
+            continue
         problems += _unfilled(plugin)
-        if plugin.contract is not None:
+        for contract in dict.fromkeys(each for each in (plugin.contract, *asks(plugin)) if each is not None):
             try:
-                operations(plugin.contract)
-            except TypeError as error:
+                operations(contract)
+            except (TypeError, NameError) as error:
                 problems.append(f"{plugin.name}: {error}")
     try:
         order(discovery.plugins)
@@ -108,18 +129,18 @@ def check(discovery: Discovery, served: Mapping[str, Plugin]) -> list[str]:
 
 
 def _unfilled(plugin: Plugin) -> list[str]:
-    try:
-        wanted = needs(plugin)
-    except NameError as error:
-        return [f"the fields of {plugin.name}'s service cannot be read: {error}; import their types at module level"]
     found = []
-    for name, kind in wanted.items():
-        known = kind in PORTS or kind is plugin.settings or (isinstance(kind, type) and issubclass(kind, Contract))
-        if not known:
+    for name, kind in needs(plugin).items():
+        if isinstance(kind, type) and issubclass(kind, Contract):
+            if "contract_name" not in vars(kind) or kind is Contract:
+                found.append(f"{plugin.name} needs {name}: {kind.__name__}, which is no contract: name the contract")
+        elif kind not in PORTS and kind is not plugin.settings:
             found.append(
                 f"{plugin.name} needs {name}: {getattr(kind, '__name__', kind)}, which is neither a contract nor a "
                 f"port nor its settings; ports are {', '.join(port.__name__ for port in PORTS)}"
             )
+    if plugin.service is not None and not attrs.has(plugin.service) and plugin.service.__init__ is not object.__init__:
+        found.append(f"{plugin.name}'s service takes arguments but is no attrs class: make its needs typed fields")
     missing: frozenset[str] = getattr(plugin.service, "__abstractmethods__", frozenset())
     if missing:
         found.append(f"{plugin.name}'s service lacks the operations {', '.join(sorted(missing))}")
@@ -138,7 +159,8 @@ def order(plugins: Mapping[str, Plugin]) -> tuple[str, ...]:
             circle = " → ".join([*visiting[visiting.index(name) :], name])
             raise ValueError(f"services call each other in a circle: {circle}; make one of the calls an event")
         visiting.append(name)
-        for contract in asks(plugins[name]):
+        # One that cannot be read is reported elsewhere, if it is served at all.
+        for contract in () if unreadable({name: plugins[name]}) else asks(plugins[name]):
             visit(contract.contract_name)
         visiting.pop()
         names.append(name)
@@ -146,6 +168,17 @@ def order(plugins: Mapping[str, Plugin]) -> tuple[str, ...]:
     for name in plugins:
         visit(name)
     return tuple(names)
+
+
+def bad_peers(settings: Settings) -> list[str]:
+    """The peers in `settings` that cannot be called, in words."""
+    found = []
+    for name, urls in settings.peers.items():
+        if not urls:
+            found.append(f"ORION_PEERS gives no URL for {name}: write {name}=http://host:port")
+        if any(not _PEER.fullmatch(url) for url in urls):
+            found.append(f"ORION_PEERS: each URL of {name} must be http://host:port or https://host:port")
+    return found
 
 
 def construct(plugin: Plugin, provide: Provider) -> Contract:

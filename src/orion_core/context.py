@@ -80,8 +80,9 @@ def new_traceparent() -> str:
 
 def child_traceparent(parent: str) -> str:
     """`parent` with a new parent id: the same trace, one hop further."""
-    version, trace, _, flags = parent.split("-")
-    return f"{version}-{trace}-{secrets.token_hex(8)}-{flags}"
+    # Of a later version only what version 00 has is known, so that is what goes on (W3C Trace Context, 4.3).
+    _, trace, _, flags = parent.split("-")
+    return f"00-{trace}-{secrets.token_hex(8)}-{flags}"
 
 
 @attrs.frozen

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, TypeVar
 
 import attrs
 
-from orion_core.errors import CallInsideTransaction, Error, category
+from orion_core.errors import CallInsideTransaction, Error, Internal, category
 from orion_core.values import Check, describe, invalid, type_check
 
 C = TypeVar("C", bound="Contract")
@@ -80,7 +80,9 @@ class Operation:
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments by name, defaults filled in; raises `Invalid` for one of the wrong type."""
-        if kwargs or len(args) != len(self.parameters):
+        if not args and kwargs.keys() == self.parameters.keys():
+            given = dict(kwargs)
+        elif kwargs or len(args) != len(self.parameters):
             # The signature still has `self`; any object stands for it.
             bound = self.signature.bind(None, *args, **kwargs)
             bound.apply_defaults()
@@ -177,7 +179,11 @@ def as_declared(error: Error, operation: Operation) -> Error:
     general = category(kind)
     if kind is general or kind in operation.raises:
         return error
+    if general is Internal:
+        # Of no category: a caller cannot act on it, and a stranger must not read it.
+        return Internal("something went wrong on our side")
     # revive() is what the other reaches do, so all of them agree.
-    seen = general(error.detail, errors=error.errors, retry_after=error.retry_after)
+    detail = f"{operation.contract} lacks something that it needs" if kind.private else error.detail
+    seen = general(detail, errors=error.errors, retry_after=error.retry_after)
     seen.reported_code = error.reported_code
     return seen

@@ -47,6 +47,8 @@ class Error(Exception):
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Error"
     code: ClassVar[str] = "error"
+    private: ClassVar[bool] = False
+    """Whether the detail is for operators, since it may name hosts and files: callers of the service do not get it."""
 
     def __init__(
         self, detail: str = "", *, errors: Sequence[FieldError] = (), retry_after: float | None = None
@@ -223,16 +225,16 @@ def problem(error: Error) -> dict[str, Any]:
 def revive(document: Mapping[str, Any], declared: Mapping[str, type[Error]]) -> Error:
     """The error that `problem` described: its own class if its code is `declared`, else its category, code kept."""
     code = str(document.get("code", ""))
-    kind = declared.get(code) or _BY_STATUS.get(int(document.get("status", 500)), Internal)
+    status, retry_after = document.get("status"), document.get("retry_after")
+    kind = declared.get(code) or (_BY_STATUS.get(status, Internal) if isinstance(status, int) else Internal)
     errors = [
         FieldError(str(item.get("field", "")), str(item.get("code", "")), str(item.get("detail", "")))
         for item in document.get("errors", ())
     ]
-    retry_after = document.get("retry_after")
     error = kind(
         str(document.get("detail", "")),
         errors=errors,
-        retry_after=None if retry_after is None else float(retry_after),
+        retry_after=retry_after if isinstance(retry_after, (int, float)) else None,
     )
     if code:
         error.reported_code = code

@@ -186,7 +186,8 @@ class Events(Protocol):
     async def publish(self, *events: Any) -> Sequence[UUID]:
         """Write `events` to the outbox of the running transaction and return their ids.
 
-        They leave after the commit, at least once and in order per aggregate, and never if the transaction rolls
-        back. Raises RuntimeError outside a transaction and TypeError for an event of another owner.
+        They leave after the commit, at least once, and never if the transaction rolls back. Each carries its number
+        among the events of its aggregate, since they may arrive in another order. Raises RuntimeError outside a
+        transaction and TypeError for an event of another owner.
         """
         ...

@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 
 from orion_core.errors import StartRefused
+from orion_core.folders import sync_folder
 
 
 @attrs.frozen
@@ -70,8 +71,8 @@ class Keyring:
         """Read the file at `path`; if there is none, write a new keyring there with mode 0600."""
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_name(f".{path.name}.{os.getpid()}")
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as file:
                 file.write(cls.generate().dump())
                 file.flush()
@@ -83,6 +84,8 @@ class Keyring:
                 pass
             finally:
                 draft.unlink()
+            # Passwords hashed with a pepper that a power cut took away could never be checked again.
+            sync_folder(path.parent)
         return cls.load(str(path))
 
     def dump(self) -> str:

@@ -13,9 +13,10 @@ from litestar.plugins import InitPlugin
 from orion_core.errors import Error
 from orion_core.platform import Platform
 from orion_core.settings import Settings
-from orion_core.web.app import json_support, provided, wrapped_in_guard
+from orion_core.web.app import json_support, own_handlers, provided, wrapped_in_guard
 from orion_core.web.client_ip import networks
 from orion_core.web.edge import edge
+from orion_core.web.guard import check_rules
 from orion_core.web.problems import handlers
 
 
@@ -42,7 +43,10 @@ class OrionPlugin(InitPlugin):
             return edge(app, trusted)
 
         @asynccontextmanager
-        async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        async def lifespan(app: Litestar) -> AsyncIterator[None]:
+            controllers = tuple(platform.routes)
+            # Only ours must say who may use them; the application's own are its own business.
+            check_rules(pair for pair in own_handlers(app) if isinstance(pair[1].owner, controllers))
             async with platform:
                 yield
 

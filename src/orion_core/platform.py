@@ -16,7 +16,7 @@ import contextlib
 import functools
 import importlib.metadata
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import ModuleType, TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, cast
 
@@ -25,6 +25,7 @@ import httpx
 from orion_core import calls, composition
 from orion_core.adapters import choose
 from orion_core.adapters.system_clock import SystemClock
+from orion_core.background import together
 from orion_core.bearer import bearer_token
 from orion_core.calls import CallKeys, CallRouter
 from orion_core.context import ANONYMOUS, Actor
@@ -33,21 +34,21 @@ from orion_core.contracts.auth import AUDIENCE, AccessChanged, Auth, SessionRevo
 from orion_core.contracts.platform import RequestsMeasured
 from orion_core.erasure import Erasure
 from orion_core.errors import StartRefused
-from orion_core.events import Events, event_type
+from orion_core.events import Events, Listener, event_type
 from orion_core.housekeeping import purging
 from orion_core.identity import TokenIdentity
 from orion_core.inbox import receive
 from orion_core.jobs import Jobs
 from orion_core.keyring import Keyring
-from orion_core.migrate import pending, up
+from orion_core.migrate import MigrationApp, pending, up
 from orion_core.observability.requests import RequestMeter, RequestReporter
 from orion_core.outbox import Outbox, Relay
 from orion_core.plugin import Catalogue, Discovery, Plugin, Services, discover
 from orion_core.ports.blobs import Blobs
-from orion_core.ports.bus import Bus, Consumer, Delivery, Handler, Subscription
+from orion_core.ports.bus import Bus, Delivery, Subscription
 from orion_core.ports.cache import Cache
 from orion_core.ports.clock import Clock
-from orion_core.ports.database import OPEN_TRANSACTION, Database, DatabaseUnavailable
+from orion_core.ports.database import Database, DatabaseUnavailable, in_transaction
 from orion_core.ports.identity import Identity
 from orion_core.ports.mail import Mail
 from orion_core.ports.purge import Purge
@@ -57,7 +58,7 @@ from orion_core.web.app import build
 from orion_core.web.asgi import App, Receive, Scope, Send
 from orion_core.web.client_ip import networks
 from orion_core.web.edge import edge
-from orion_core.web.health import Health
+from orion_core.web.health import Health, Supporting
 from orion_core.web.host import run_lifespan, unmounted, with_fixed, without
 
 log = logging.getLogger("orion.platform")
@@ -103,6 +104,7 @@ class Platform:
         self._calls: dict[str, Call] = {}
         self._stubs: dict[type[Contract], Contract] = {}
         self._relays: list[Relay] = []
+        self._leaving: list[Callable[[], Awaitable[None]]] = []
         self._stack = contextlib.AsyncExitStack()
         self._app: App | None = None
         self._serves = False
@@ -127,8 +129,9 @@ class Platform:
         `options` are those of the constructor. Raises `StartRefused`.
         """
         extra = list(plugins)
-        wanted = [*names, *(item.name for item in extra if names and isinstance(item, Plugin))]
-        return cls(discover(extra=extra), wanted, settings or Settings(), **options)
+        discovery = discover(extra=extra)
+        given = [name for name, module in discovery.modules.items() if any(module is item for item in extra)]
+        return cls(discovery, [*names, *given] if names else [], settings or Settings(), **options)
 
     @classmethod
     def from_env(
@@ -193,14 +196,14 @@ class Platform:
         return await self._identity.verify(token) if token else ANONYMOUS
 
     def on_stop(self, callback: Callable[[], Awaitable[None]]) -> None:
-        """Await `callback` when the platform stops."""
-        self._stack.push_async_callback(callback)
+        """Await `callback` when the platform stops, before anything else is closed."""
+        self._leaving.append(callback)
 
     def service(self, contract: type[C]) -> C:
         """What `contract` promises, wherever it is kept; every caller uses this, inside and outside of the platform."""
         found = self._stubs.get(contract)
         if found is None:
-            found = self._stubs[contract] = stub(contract, self._dispatch, _in_transaction)
+            found = self._stubs[contract] = stub(contract, self._dispatch, in_transaction)
         return cast(C, found)
 
     def replace(self, contract: type[Contract], call: Call) -> None:
@@ -267,27 +270,39 @@ class Platform:
             await self._run()
         self._open = True
         self.health = self._health()
+        self._stack.push_async_callback(self.health.aclose)
         self.health.started = True
 
     async def _stop(self) -> None:
         self.health.draining = True
         self._open = False
+        for callback in self._leaving:
+            self._stack.push_async_callback(callback)
         try:
             await self._stack.aclose()
         finally:
             self._stack = contextlib.AsyncExitStack()
             self._app = None
+            # Nothing of this life may serve the next one: its databases are closed.
+            for kept in (self.services, self.databases, self.outboxes, self.queues, self._calls):
+                kept.clear()
+            self._relays.clear()
+            self._leaving.clear()
             if Platform._live is self:
                 Platform._live = None
 
     async def _open_database(self, name: str, plugin: Plugin) -> None:
         try:
             db = await choose.open_database(self.settings, name)
+            self._stack.push_async_callback(db.aclose)
+            await self._migrate(name, db, composition.migration_apps(plugin))
         except DatabaseUnavailable as error:
             raise StartRefused([f"the database of {name} cannot be opened: {error.detail}"]) from error
-        self._stack.push_async_callback(db.aclose)
         self.databases[name] = db
-        apps = composition.migration_apps(plugin)
+        for table in plugin.tables:
+            table._meta._db = db.engine  # type: ignore[attr-defined]  # noqa: SLF001 - Piccolo has no public way
+
+    async def _migrate(self, name: str, db: Database, apps: Sequence[MigrationApp]) -> None:
         if db.dialect.name == "sqlite":
             for applied in await up(db, apps):
                 log.info("applied migration %s to the database of %s", applied, name)
@@ -295,24 +310,21 @@ class Platform:
             raise StartRefused(
                 [f"the database of {name} lacks {len(waiting)} migration(s); apply them with: orion migrate up {name}"]
             )
-        for table in plugin.tables:
-            table._meta._db = db.engine  # type: ignore[attr-defined]  # noqa: SLF001 - Piccolo has no public way
 
     async def _build(self) -> None:
+        # A peer need not be installed here: its contract may come in a package of its own.
+        for name, urls in self.settings.peers.items():
+            if name not in self.plugins:
+                self._calls.setdefault(name, calls.remote(name, urls, self._client, self._call_keys))
         for name in composition.order(self.discovery.plugins):
-            for_peer = self.settings.peers.get(name)
             plugin = self.plugins.get(name)
-            if plugin is None:
-                if for_peer:
-                    self._calls[name] = calls.remote(name, for_peer, self._client, self._call_keys)
-                continue
-            if plugin.contract is None:
+            if plugin is None or plugin.contract is None:
                 continue
             service = composition.construct(plugin, functools.partial(self._provide, name))
             if hasattr(service, "__aenter__"):
                 await self._stack.enter_async_context(cast(Any, service))
             self.services[name] = service
-            self._calls[name] = calls.wire(service) if self._reach == "wire" else calls.local(service)
+            self._calls.setdefault(name, calls.wire(service) if self._reach == "wire" else calls.local(service))
 
     def _provide(self, name: str, kind: type) -> Any:
         plugin = self.plugins[name]
@@ -371,18 +383,20 @@ class Platform:
         await bus.declare(subscriptions, self._families())
         heard = {name for subscription in subscriptions for name in subscription.events}
         erasures: dict[str, Erasure] = {}
+        # Left in reverse: listeners stop first, then jobs, then the relays, which carry what both still told.
+        relays, jobs, listening = self._together(), self._together(), self._together()
+        grace = self.settings.shutdown_grace
         for name, db in self.databases.items():
             outbox, queue = self._outbox(name), self._queue(name)
             relay = Relay(name, db, bus, self.settings.relay_interval, heard)
             outbox.wakes(relay.wake)
             erasures[name] = Erasure(db, queue)
             queue.serve(self.services[name], purging(name, db) | erasures[name].work(name))
-            # Left in reverse: listeners stop first, then jobs, then the relay, which carries what they still told.
             relay.start()
-            self._stack.push_async_callback(relay.stop)
+            relays.append(relay.stop)
             self._relays.append(relay)
+            jobs.append(functools.partial(queue.stop, grace))
             await queue.start()
-            self._stack.push_async_callback(queue.stop, self.settings.shutdown_grace)
         if event_type(RequestsMeasured).name in heard:
             self._reporter = RequestReporter(self._meter, self.outboxes, self.databases, self.clock)
             self._reporter.start()
@@ -391,15 +405,17 @@ class Platform:
             for listener in composition.hears(self.plugins[name]):
                 own = listener in self.plugins[name].listeners
                 handler = receive(service if own else erasures[name], name, listener, self.databases.get(name))
-                await self._subscribe(
-                    bus, Subscription(listener.queue, listener.names, listener.broadcast, listener.concurrency), handler
-                )
+                consumer = await bus.subscribe(_subscription(listener), handler)
+                listening.append(functools.partial(consumer.stop, grace))
         dropping = (event_type(SessionRevoked).name, event_type(AccessChanged).name)
-        await self._subscribe(bus, Subscription("identity.forget", dropping, broadcast=True), self._forget)
+        consumer = await bus.subscribe(Subscription("identity.forget", dropping, broadcast=True), self._forget)
+        listening.append(functools.partial(consumer.stop, grace))
 
-    async def _subscribe(self, bus: Bus, subscription: Subscription, handler: Handler) -> None:
-        consumer: Consumer = await bus.subscribe(subscription, handler)
-        self._stack.push_async_callback(consumer.stop, self.settings.shutdown_grace)
+    def _together(self) -> list[Callable[[], Awaitable[None]]]:
+        """A list of what will be stopped at the same time, to be filled; a list made later is stopped earlier."""
+        stops: list[Callable[[], Awaitable[None]]] = []
+        self._stack.push_async_callback(together, stops)
+        return stops
 
     async def _forget(self, delivery: Delivery) -> None:
         await self._identity.heard(delivery.envelope)
@@ -407,7 +423,7 @@ class Platform:
     def _subscriptions(self) -> list[Subscription]:
         """The queues of all listeners of the deployment: a service that has never run yet loses nothing."""
         return [
-            Subscription(listener.queue, listener.names, listener.broadcast, listener.concurrency)
+            _subscription(listener)
             for name in self.deployment
             if (plugin := self.discovery.plugins.get(name)) is not None
             for listener in composition.hears(plugin)
@@ -431,7 +447,7 @@ class Platform:
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "lifespan":
                 await run_lifespan(contextlib.nullcontext() if self._open else self, receive, send)
-            elif self._app is None:
+            elif self._app is None or not self._open:
                 raise RuntimeError("the platform is not open: run its lifespan, or enter it with 'async with'")
             else:
                 await self._app(unmounted(scope), receive, send)
@@ -473,14 +489,14 @@ class Platform:
             if name in self.databases:
                 probes[name]["database"] = self.databases[name].check
             if self._work and (plugin.listeners or name in self.outboxes) and self._bus is not None:
-                probes[name]["bus"] = self._bus.check
+                probes[name]["bus"] = Supporting(self._bus.check)
             wanted = composition.needs(plugin).values()
             if Cache in wanted:
-                probes[name]["cache"] = self._cache.check
+                probes[name]["cache"] = Supporting(self._cache.check)
             if Mail in wanted:
-                probes[name]["mail"] = self._mail.check
+                probes[name]["mail"] = Supporting(self._mail.check)
             if Blobs in wanted and self._blobs is not None:
-                probes[name]["blobs"] = self._blobs.check
+                probes[name]["blobs"] = Supporting(self._blobs.check)
             for check, ask in plugin.checks.items():
                 service = self.services.get(name)
                 probes[name][check] = lambda ask=ask, service=service: ask(service)
@@ -492,6 +508,9 @@ class Platform:
 
     def _check(self) -> None:
         problems = composition.check(self.discovery, self.plugins)
+        if unreadable := composition.unreadable(self.plugins):
+            raise StartRefused(list(dict.fromkeys([*problems, *unreadable])))
+        problems += composition.bad_peers(self.settings)
         with_database = [name for name, plugin in self.plugins.items() if composition.has_database(plugin)]
         problems += choose.problems(self.settings, with_database)
         try:
@@ -510,15 +529,14 @@ class Platform:
             networks(self.settings.trusted_proxies)
         except ValueError as error:
             problems.append(f"ORION_TRUSTED_PROXIES: {error}")
-        if not problems and any(Keyring in composition.needs(plugin).values() for plugin in self.plugins.values()):
+        if any(Keyring in composition.needs(plugin).values() for plugin in self.plugins.values()):
             try:
-                self._keyring = self._load_keyring()
+                self._keyring = self._load_keyring(create=not problems)
             except StartRefused as refused:
                 problems += refused.problems
         if problems:
             raise StartRefused(list(dict.fromkeys(problems)))
         self._bus = None
-        self._cache_later = None
         self._identity = TokenIdentity(
             self.service(Auth),
             issuer=self.settings.issuer,
@@ -528,14 +546,16 @@ class Platform:
             local="auth" in self.plugins,
         )
 
-    def _load_keyring(self) -> Keyring:
+    def _load_keyring(self, *, create: bool) -> Keyring:
         if self.settings.keyring:
             return Keyring.load(self.settings.keyring.reveal())
         if self.settings.durable_elsewhere:
             raise StartRefused(
                 ["ORION_KEYRING is not set, and several hosts share it; make one with: orion keyring new"]
             )
-        return Keyring.load_or_create(self.settings.data_dir / "keyring.json")
+        path = self.settings.data_dir / "keyring.json"
+        # A start that is refused anyway leaves no file behind.
+        return Keyring.load_or_create(path) if create or path.exists() else Keyring.generate()
 
 
 class _Late:
@@ -548,6 +568,5 @@ class _Late:
         return getattr(self._find(), name)
 
 
-def _in_transaction() -> bool:
-    # A transaction that is over is false: a task started inside it still sees it.
-    return bool(OPEN_TRANSACTION.get())
+def _subscription(listener: Listener) -> Subscription:
+    return Subscription(listener.queue, listener.names, listener.broadcast, listener.concurrency)

@@ -153,6 +153,13 @@ class Plugin:
             raise ValueError(f"the plugin {self.name} serves the contract {kept}: give both the same name")
         if self.tables and not self.migrations:
             raise ValueError(f"the plugin {self.name} has tables but names no package of migrations")
+        if self.tables and self.service is None:
+            raise ValueError(f"the plugin {self.name} has tables but no service that could use them")
+        for prefix in self.prefixes:
+            if not re.fullmatch(r"(/[^/?#\s]+)+", prefix):
+                raise ValueError(
+                    f"the plugin {self.name} has the prefix {prefix!r}: write it as /path without / at the end"
+                )
 
     @property
     def contract(self) -> type[Contract] | None:

@@ -1,7 +1,7 @@
 """The job engine of one service: rows in its own database, claimed by compare-and-set, run with a lease and retries.
 
 States: ``ready`` and ``delayed`` wait, ``active`` runs under a lease, ``done`` and ``dead`` are over. The fencing token
-is the attempt number: a worker that lost its lease can neither finish nor fail the job.
+is the attempt number with the worker's name: a worker that lost its lease can neither finish nor fail the job.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _STARTED: set[str] = set()
 
 _COLUMNS = (
     "id, type, queue, args, priority, attempt, max_attempts, correlation_id, causation_id, traceparent, originator, "
-    "history"
+    "history, worker"
 )
 
 
@@ -92,6 +92,8 @@ class JobQueue:
         kind = getattr(method, "__orion_job__", None)
         if not isinstance(kind, JobType):
             raise TypeError(f"{getattr(method, '__qualname__', method)} is no job: mark it with @job()")
+        if self._work and f"{self._service}.{kind.method}" not in self._work:
+            raise TypeError(f"{getattr(method, '__qualname__', method)} is no job of {self._service}: call its service")
         given = inspect.signature(method).bind(*args).arguments
         hints = typing.get_type_hints(method)
         text = json.dumps({name: codec.to_plain(argument, hints[name]) for name, argument in given.items()})
@@ -129,9 +131,10 @@ class JobQueue:
             try:
                 await self._db.fetch(
                     "UPDATE orion_jobs SET state = 'ready', attempt = attempt - 1, lease_until_ms = 0, worker = '' "
-                    "WHERE id = $1 AND attempt = $2 AND state = 'active'",
+                    "WHERE id = $1 AND attempt = $2 AND worker = $3 AND state = 'active'",
                     row["id"],
                     row["attempt"],
+                    row["worker"],
                 )
             except DatabaseUnavailable as error:
                 log.warning("%s is given back when its lease ends: %s", row["type"], error)
@@ -294,13 +297,16 @@ class JobQueue:
             trace = "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]
         stored = await self._patiently(
             f"UPDATE orion_jobs SET {change}, lease_until_ms = 0, worker = '', error_class = $1, error_message = $2, "
-            "traceback = $3, history = $4 WHERE id = $5 AND attempt = $6 AND state = 'active' RETURNING id",
+            "traceback = $3, history = $4 "
+            "WHERE id = $5 AND attempt = $6 AND worker = $7 AND state = 'active' RETURNING id",
             type(error).__name__ if error else "",
             str(error)[:2000] if error else "",
             trace,
             history,
             row["id"],
             row["attempt"],
+            # The attempts of a recurring job begin anew each time: the worker tells them apart.
+            row["worker"],
         )
         if not stored:
             log.warning("%s lost its lease in attempt %d: its result is dropped", row["type"], row["attempt"])
@@ -323,9 +329,10 @@ class JobQueue:
                 try:
                     await self._db.fetch(
                         f"UPDATE orion_jobs SET lease_until_ms = {self._now} + {LEASE_MS} "
-                        "WHERE id = $1 AND attempt = $2 AND state = 'active'",
+                        "WHERE id = $1 AND attempt = $2 AND worker = $3 AND state = 'active'",
                         row["id"],
                         row["attempt"],
+                        row["worker"],
                     )
                 except Exception as error:
                     log.warning("a lease of %s could not be extended: %s", row["type"], error)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import attrs
+
+_PASSWORD = re.compile(r"(://[^:/?#@\s]*):[^@\s]*@")
 
 
 @attrs.frozen(repr=False)
@@ -22,3 +26,8 @@ class Secret:
         return "***" if self._text else "(empty)"
 
     __str__ = __repr__
+
+
+def without_password(url: str) -> str:
+    """`url` fit to be shown."""
+    return _PASSWORD.sub(r"\1:***@", url)

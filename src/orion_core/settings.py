@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,13 +23,43 @@ import attrs
 from orion_core.errors import StartRefused
 from orion_core.plugin import Discovery
 from orion_core.ports.bus import RETRY_DELAYS
-from orion_core.secret import Secret
+from orion_core.secret import Secret, without_password
 
 T = TypeVar("T")
 
 
 def _help(text: str) -> dict[str, str]:
     return {"help": text}
+
+
+def _url(url: str) -> str:
+    return repr(without_password(url))
+
+
+def _urls(urls: Mapping[str, str]) -> str:
+    return repr({name: without_password(url) for name, url in urls.items()})
+
+
+def _peers(given: Mapping[str, Iterable[str]]) -> Mapping[str, tuple[str, ...]]:
+    # Paths are put behind these.
+    return {name: tuple(url.rstrip("/") for url in urls) for name, urls in given.items()}
+
+
+def _one_of(*words: str) -> Callable[[Any, attrs.Attribute[Any], str], None]:
+    def check(_: Any, attribute: attrs.Attribute[Any], given: str) -> None:
+        if given.lower() not in words:
+            raise ValueError(f"ORION_{attribute.name.upper()} must be one of {', '.join(words)}, not {given!r}")
+
+    return check
+
+
+def _at_least(least: float) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
+    def check(_: Any, attribute: attrs.Attribute[Any], given: Any) -> None:
+        # Written so that "not a number" fails too.
+        if any(not least <= each < math.inf for each in (given if isinstance(given, tuple) else (given,))):
+            raise ValueError(f"ORION_{attribute.name.upper()} must be at least {least:g}, not {given}")
+
+    return check
 
 
 @attrs.frozen(kw_only=True)
@@ -40,7 +71,9 @@ class Settings:
     )
     host: str = attrs.field(default="127.0.0.1", metadata=_help("address to listen on"))
     port: int = attrs.field(
-        default=0, metadata=_help("port to listen on; 0 means 3000, or the service's own when one is served")
+        default=0,
+        validator=_at_least(0),
+        metadata=_help("port to listen on; 0 means 3000, or the service's own when one is served"),
     )
     public_url: str = attrs.field(default="", metadata=_help("base URL that clients use; in links and as token issuer"))
     trusted_proxies: tuple[str, ...] = attrs.field(
@@ -50,20 +83,27 @@ class Settings:
         default=Secret(), metadata=_help("file or inline JSON of the keyring; made in data_dir with SQLite")
     )
     database_url: str = attrs.field(
+        repr=_url,
         default="sqlite:///{data}/{service}.db",
         metadata=_help("database of each service: sqlite:///… or postgresql://…?schema={service}"),
     )
-    bus_url: str = attrs.field(default="embedded:", metadata=_help("embedded: or amqp://…"))
-    cache_url: str = attrs.field(default="memory:", metadata=_help("memory: or redis://…"))
-    mail_url: str = attrs.field(default="file:///{data}/mail", metadata=_help("file:///folder, smtp://… or smtps://…"))
+    bus_url: str = attrs.field(default="embedded:", repr=_url, metadata=_help("embedded: or amqp://…"))
+    cache_url: str = attrs.field(default="memory:", repr=_url, metadata=_help("memory: or redis://…"))
+    mail_url: str = attrs.field(
+        default="file:///{data}/mail", repr=_url, metadata=_help("file:///folder, smtp://… or smtps://…")
+    )
     blobs_url: str = attrs.field(
-        default="file:///{data}/blobs", metadata=_help("where files are kept: file:///folder, memory: or s3://bucket")
+        default="file:///{data}/blobs",
+        repr=_url,
+        metadata=_help("where files are kept: file:///folder, memory: or s3://bucket"),
     )
     purge_url: str = attrs.field(
-        default="none:", metadata=_help("how a CDN is told to forget: none: or the https://… address of its purge call")
+        default="none:",
+        repr=_url,
+        metadata=_help("how a CDN is told to forget: none: or the https://… address of its purge call"),
     )
     peers: Mapping[str, tuple[str, ...]] = attrs.field(
-        factory=dict, metadata=_help("services served elsewhere: name=url|url,name=url")
+        factory=dict, converter=_peers, metadata=_help("services served elsewhere: name=url|url,name=url")
     )
     services: tuple[str, ...] = attrs.field(
         default=(), metadata=_help("all services of the deployment; default: those served here and the peers")
@@ -71,22 +111,42 @@ class Settings:
     call_key: Secret = attrs.field(
         default=Secret(), metadata=_help("secret that signs calls between hosts: kid:secret, several comma separated")
     )
-    synchronous: str = attrs.field(default="FULL", metadata=_help("SQLite durability: FULL or NORMAL"))
-    database_pool: int = attrs.field(default=10, metadata=_help("PostgreSQL connections per service"))
+    synchronous: str = attrs.field(
+        default="FULL",
+        validator=_one_of("full", "normal", "extra"),
+        metadata=_help("SQLite durability: FULL or NORMAL"),
+    )
+    database_pool: int = attrs.field(
+        default=10, validator=_at_least(1), metadata=_help("PostgreSQL connections per service")
+    )
     retry_delays: tuple[float, ...] = attrs.field(
-        default=RETRY_DELAYS, metadata=_help("seconds between deliveries to a failing listener")
+        default=RETRY_DELAYS, validator=_at_least(0), metadata=_help("seconds between deliveries to a failing listener")
     )
     relay_interval: float = attrs.field(
-        default=0.5, metadata=_help("seconds between looks for work that another process may have written")
+        default=0.5,
+        validator=_at_least(0.001),
+        metadata=_help("seconds between looks for work that another process may have written"),
     )
-    shutdown_grace: float = attrs.field(default=20.0, metadata=_help("seconds that running work gets on stop"))
-    log_level: str = attrs.field(default="info", metadata=_help("debug, info, warning or error"))
-    log_format: str = attrs.field(default="auto", metadata=_help("json, text, or auto: text on a terminal"))
+    shutdown_grace: float = attrs.field(
+        default=20.0, validator=_at_least(0), metadata=_help("seconds that running work gets on stop")
+    )
+    log_level: str = attrs.field(
+        default="info",
+        validator=_one_of("debug", "info", "warning", "error"),
+        metadata=_help("debug, info, warning or error"),
+    )
+    log_format: str = attrs.field(
+        default="auto",
+        validator=_one_of("json", "text", "auto"),
+        metadata=_help("json, text, or auto: text on a terminal"),
+    )
     docs: bool = attrs.field(default=True, metadata=_help("serve the API pages at /schema"))
-    max_body: int = attrs.field(default=1_048_576, metadata=_help("largest request body in bytes, unless a route says"))
+    max_body: int = attrs.field(
+        default=1_048_576, validator=_at_least(1), metadata=_help("largest request body in bytes, unless a route says")
+    )
 
     databases: Mapping[str, str] = attrs.field(
-        factory=dict, metadata=_help("database URL of one service: ORION_<SERVICE>_DATABASE_URL")
+        factory=dict, repr=_urls, metadata=_help("database URL of one service: ORION_<SERVICE>_DATABASE_URL")
     )
     plugins: Mapping[str, Any] = attrs.field(factory=dict, repr=False, metadata={"hidden": True})
     sources: Mapping[str, str] = attrs.field(factory=dict, repr=False, eq=False, metadata={"hidden": True})
@@ -115,8 +175,8 @@ class Settings:
 
     @property
     def durable_elsewhere(self) -> bool:
-        """Whether the databases live on a server, so that several hosts may share them."""
-        return not self.database_url.startswith("sqlite:")
+        """Whether a database lives on a server, so that several hosts may share it."""
+        return any(not url.startswith("sqlite:") for url in (self.database_url, *self.databases.values()))
 
     def _fill(self, url: str, service: str) -> str:
         return url.replace("{data}", str(self.data_dir.absolute())).replace("{service}", service)
@@ -128,11 +188,13 @@ def load(
     *,
     toml: Path | None = None,
     split: Mapping[str, str] | None = None,
+    broken: Iterable[str] = (),
 ) -> Settings:
     """Settings from `env`, then the file `toml` if it exists, then `split` (what a running split of the same data
     folder told), then defaults.
 
-    `plugins` are the names of all installed plugins with their settings classes. Raises `StartRefused` with every
+    `plugins` are the names of all installed plugins with their settings classes; those in `broken` could not be
+    loaded, so that nobody knows their settings. Raises `StartRefused` with every
     problem found, each with its fix.
     """
     reader = _Reader(env, _read_toml(toml), split or {})
@@ -148,7 +210,7 @@ def load(
         if kind is not None:
             prefix = f"{name}_"
             own[name] = reader.build(kind, reader.read(prefix, kind, attrs.fields_dict(kind), section=name))
-    reader.refuse_unknown()
+    reader.refuse_unknown(tuple(broken))
     if not reader.problems:
         settings = reader.build(Settings, {**given, "databases": databases, "plugins": own, "sources": reader.sources})
         if not reader.problems and settings is not None:
@@ -160,8 +222,8 @@ def _read_toml(path: Path | None) -> Mapping[str, Any]:
     if path is None or not path.exists():
         return {}
     try:
-        return tomllib.loads(path.read_text())
-    except (tomllib.TOMLDecodeError, OSError) as error:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
         raise StartRefused([f"{path}: {error}"]) from error
 
 
@@ -216,18 +278,23 @@ class _Reader:
             self.problems.append(f"{kind.__name__}: {error}")
             return None
 
-    def refuse_unknown(self) -> None:
+    def refuse_unknown(self, broken: tuple[str, ...]) -> None:
+        spared = ("ORION_TEST_", *(f"ORION_{name.upper()}_" for name in broken))
         for variable in sorted(self.env):
-            if variable.startswith("ORION_") and not variable.startswith("ORION_TEST_") and variable not in self.known:
+            if variable.startswith("ORION_") and not variable.startswith(spared) and variable not in self.known:
                 self.problems.append(f"{variable} is no setting{_nearest(variable, self.known)}")
         for path in _paths(self.toml):
+            if path.partition(".")[0] in broken:
+                continue
             if path not in self.known_toml and not any(path.startswith(f"{known}.") for known in self.known_toml):
                 self.problems.append(f"orion.toml: {path} is no setting{_nearest(path, self.known_toml)}")
 
 
 def _nearest(name: str, known: set[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean {near[0]}?" if near else "; see: orion doctor --settings"
+    # Without what all variables begin with, which would make each of them look near.
+    words = {each.removeprefix("ORION_"): each for each in sorted(known)}
+    near = difflib.get_close_matches(name.removeprefix("ORION_"), words, n=1, cutoff=0.6)
+    return f"; did you mean {words[near[0]]}?" if near else "; see: orion doctor --settings"
 
 
 def _paths(table: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -273,6 +340,8 @@ def parse(raw: Any, hint: Any) -> Any:
         return parse(raw, next(arg for arg in args if arg is not type(None)))
     if origin is tuple:
         items = [part.strip() for part in raw.split(",") if part.strip()] if isinstance(raw, str) else raw
+        if not isinstance(items, list):
+            raise ValueError("must be a list")
         return tuple(parse(item, args[0]) for item in items)
     if origin in (dict, Mapping):
         if isinstance(raw, str):
@@ -280,6 +349,8 @@ def parse(raw: Any, hint: Any) -> Any:
             if any(not equals for _, equals, _ in pairs):
                 raise ValueError("must be name=value,name=value")
             raw = {name.strip(): text.strip() for name, _, text in pairs}
+        if not isinstance(raw, Mapping):
+            raise ValueError("must be a table of names and values")
         return {name: _mapped(text, args[1]) for name, text in raw.items()}
     if hint in _SCALARS:
         return _SCALARS[hint](raw if isinstance(raw, str) else json.dumps(raw))
@@ -297,4 +368,10 @@ def from_env(
 ) -> Settings:
     """The settings in `env` (the process's environment) and ./orion.toml, checked against all installed plugins."""
     kinds = {name: plugin.settings for name, plugin in discovery.plugins.items()}
-    return load(os.environ if env is None else env, kinds, toml=Path("orion.toml"), split=split)
+    return load(
+        os.environ if env is None else env,
+        kinds,
+        toml=Path("orion.toml"),
+        split=split,
+        broken=[item.name for item in discovery.broken],
+    )

@@ -232,6 +232,8 @@ async def test_a_publish_that_fails_or_is_cancelled_frees_its_rows(store: Any) -
 
     class Hanging(Broker):
         async def publish(self, envelopes: Sequence[Envelope]) -> Sequence[Published]:
+            if not envelopes:
+                return []
             self.asked += 1
             await asyncio.Event().wait()
             raise AssertionError

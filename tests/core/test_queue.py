@@ -413,6 +413,30 @@ async def test_a_worker_that_lost_its_lease_can_neither_finish_nor_fail_the_job(
         await second.stop(0)
 
 
+async def test_a_late_worker_cannot_touch_the_same_attempt_of_another_one() -> None:
+    """J4: the attempts of a recurring job begin anew each time, so the number alone would not fence."""
+    async with kit(start=False) as k:
+        await k.queue.enqueue(k.worker.wait, "x")
+        await k.db.fetch("UPDATE orion_jobs SET state = 'active', attempt = 1, worker = 'another'")
+        late = {**await k.row("wait"), "worker": "late"}
+        await k.queue._finish(late, "state = 'done'")
+        assert (await k.row("wait"))["state"] == "active"
+        await k.queue._finish({**late, "worker": "another"}, "state = 'done'")
+        assert (await k.row("wait"))["state"] == "done"
+
+
+async def test_a_job_of_another_service_is_refused() -> None:
+    """Nobody would run it: its row would be in the wrong database."""
+
+    class Other:
+        @job()
+        async def send(self) -> None: ...
+
+    async with kit() as k:
+        with pytest.raises(TypeError, match=r"send is no job of shop: call its service"):
+            await k.queue.enqueue(Other().send)
+
+
 async def test_a_job_that_runs_for_many_leases_is_left_to_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """J5: it is extended by heartbeats."""
     monkeypatch.setattr(queue_module, "LEASE_MS", 1000)
@@ -501,11 +525,11 @@ async def test_a_stop_waits_for_what_runs(store: Any) -> None:
         await k.queue.enqueue(k.worker.wait, "x")
         await k.worker.begun.wait()
         stopping = asyncio.create_task(k.queue.stop(30))
-        await k.queue.enqueue(k.worker.work, "too late")
         await asyncio.sleep(0)
         assert not stopping.done()
         k.worker.gate.set()
         await stopping
+        await k.queue.enqueue(k.worker.work, "too late")
         assert await effects(k.db) == ["x"]
         assert (await k.row("wait"))["state"] == "done"
         assert (await k.row())["state"] == "ready"

@@ -199,6 +199,18 @@ async def test_a_patch_that_is_no_json_is_400(orion: Orion, body: bytes) -> None
     assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
 
 
+async def test_a_field_given_twice_and_one_whose_name_cannot_be_encoded_are_refused_by_name(orion: Orion) -> None:
+    """U5: never a 500."""
+    person = await person_with_profile(orion)
+    headers = {**person.headers, "content-type": "application/json"}
+
+    twice = await orion.http.patch(ME, content=b'{"name": "Ada", "name": "Grace"}', headers=headers)
+    half = await orion.http.patch(ME, content=b'{"\\ud800": 1}', headers=headers)
+
+    assert (twice.status_code, fields(twice)) == (400, {"name": "duplicate"})
+    assert (half.status_code, fields(half)) == (422, {"\\ud800": "unknown"})
+
+
 async def test_a_patch_of_another_media_type_is_415(orion: Orion) -> None:
     """U5."""
     person = await person_with_profile(orion)

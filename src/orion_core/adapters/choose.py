@@ -12,10 +12,12 @@ purge       none, http, https
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from orion_core.errors import StartRefused
 from orion_core.ports.blobs import Blobs
 from orion_core.ports.bus import Bus
 from orion_core.ports.cache import Cache
@@ -48,21 +50,40 @@ def problems(settings: Settings, databases: Sequence[str]) -> list[str]:
     for port, url in urls.items():
         found += _wrong(port, f"ORION_{port.upper()}_URL", url)
     for service in databases:
-        variable = f"ORION_{service.upper()}_DATABASE_URL" if service in settings.databases else "ORION_DATABASE_URL"
-        found += _wrong("database", variable, settings.database(service))
+        found += _wrong("database", _variable(settings, service), settings.database(service))
     return list(dict.fromkeys(found))
+
+
+def _variable(settings: Settings, service: str) -> str:
+    return f"ORION_{service.upper()}_DATABASE_URL" if service in settings.databases else "ORION_DATABASE_URL"
 
 
 def _wrong(port: str, variable: str, url: str) -> list[str]:
     scheme = url.partition(":")[0]
     if scheme in SCHEMES[port]:
-        return []
+        return [] if _has_number_for_port(url) else [f"{variable}: its port must be a number up to 65535"]
     known = ", ".join(f"{each}:" for each in SCHEMES[port])
     return [f"{variable}: there is no {port} adapter for {scheme}:, use one of {known}"]
 
 
+@contextlib.contextmanager
+def _reading(variable: str) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise StartRefused([f"{variable}: {error}"]) from error
+
+
 async def open_database(settings: Settings, service: str) -> Database:
-    """The database of `service`; raises `DatabaseUnavailable` for a server that is away."""
+    """The database of `service`; raises `DatabaseUnavailable` for a server that is away.
+
+    Here and below a URL that cannot be read raises `StartRefused`.
+    """
+    with _reading(_variable(settings, service)):
+        return await _open_database(settings, service)
+
+
+async def _open_database(settings: Settings, service: str) -> Database:
     url = settings.database(service)
     if url.startswith("sqlite:"):
         from orion_core.adapters.sqlite import SqliteDatabase
@@ -75,6 +96,14 @@ async def open_database(settings: Settings, service: str) -> Database:
     return await PostgresDatabase.open(url, pool=settings.database_pool)
 
 
+def _has_number_for_port(url: str) -> bool:
+    # A reader further on would show what stands there instead, which may be a part of the password.
+    try:
+        return urlsplit(url).port != -1
+    except ValueError:
+        return False
+
+
 async def open_bus(settings: Settings, databases: Mapping[str, Database]) -> Bus:
     """The bus; a broker that is away is no error."""
     if settings.bus_url.startswith("embedded:"):
@@ -83,7 +112,8 @@ async def open_bus(settings: Settings, databases: Mapping[str, Database]) -> Bus
         return EmbeddedBus(databases, retry_delays=settings.retry_delays, interval=settings.relay_interval)
     from orion_core.adapters.rabbitmq import RabbitBus
 
-    return await RabbitBus.open(settings.bus_url, retry_delays=settings.retry_delays)
+    with _reading("ORION_BUS_URL"):
+        return await RabbitBus.open(settings.bus_url, retry_delays=settings.retry_delays)
 
 
 async def open_cache(settings: Settings, clock: Clock) -> Cache:
@@ -94,7 +124,8 @@ async def open_cache(settings: Settings, clock: Clock) -> Cache:
         return MemoryCache(clock)
     from orion_core.adapters.redis_cache import RedisCache
 
-    return await RedisCache.open(settings.cache_url)
+    with _reading("ORION_CACHE_URL"):
+        return await RedisCache.open(settings.cache_url)
 
 
 async def open_mail(settings: Settings) -> Mail:
@@ -106,7 +137,8 @@ async def open_mail(settings: Settings) -> Mail:
         return FileMail(file_path(url))
     from orion_core.adapters.smtp_mail import SmtpMail
 
-    return SmtpMail(url)
+    with _reading("ORION_MAIL_URL"):
+        return SmtpMail(url)
 
 
 async def open_blobs(settings: Settings, clock: Clock) -> Blobs:
@@ -122,7 +154,8 @@ async def open_blobs(settings: Settings, clock: Clock) -> Blobs:
         return MemoryBlobs(clock)
     from orion_core.adapters.s3_blobs import S3Blobs
 
-    return S3Blobs(url)
+    with _reading("ORION_BLOBS_URL"):
+        return S3Blobs(url)
 
 
 async def open_purge(settings: Settings) -> Purge:
@@ -133,7 +166,8 @@ async def open_purge(settings: Settings) -> Purge:
         return NoPurge()
     from orion_core.adapters.http_purge import HttpPurge
 
-    return HttpPurge(settings.purge_url)
+    with _reading("ORION_PURGE_URL"):
+        return HttpPurge(settings.purge_url)
 
 
 def file_path(url: str) -> Path:

@@ -12,6 +12,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from uuid import uuid4
 
+from orion_core.folders import sync_folder
 from orion_core.mime import check_headers
 from orion_core.ports.check import Check
 from orion_core.ports.mail import MailRefused, MailUnavailable
@@ -79,17 +80,7 @@ class FileMail:
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
-        _sync_folder(self._folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return  # only there can a folder be opened and synced
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(self._folder)
 
 
 def _slug(message: EmailMessage) -> str:

@@ -17,6 +17,7 @@ from orion_core.cli.deployment import Deployment, plan, refuse_what_is_not_ready
 from orion_core.cli.merged_logs import MergedLogs
 from orion_core.cli.process import began
 from orion_core.cli.running_split import RunningSplit
+from orion_core.settings import Settings
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
 STEADY = 60.0
@@ -30,6 +31,13 @@ def supervise(found: Configured, services: Sequence[str], *, restart: bool, stri
     """Run `services` (all if none) until a signal comes; returns the exit code. Raises `StartRefused`."""
     deployment = plan(found, services)
     return asyncio.run(_supervise(found, deployment, restart=restart, strict=strict))
+
+
+def _trusts(name: str, settings: Settings) -> dict[str, str]:
+    """Behind the gateway of this machine, services believe it about the client's address, unless set otherwise."""
+    if name == "gateway" or settings.trusted_proxies:
+        return {}
+    return {"ORION_TRUSTED_PROXIES": "127.0.0.0/8,::1/128"}
 
 
 async def _supervise(found: Configured, deployment: Deployment, *, restart: bool, strict: bool) -> int:
@@ -47,7 +55,7 @@ async def _supervise(found: Configured, deployment: Deployment, *, restart: bool
             name,
             deployment.urls[name],
             ["--strict"] if strict else [],
-            {**environment, "ORION_PORT": str(deployment.ports[name])},
+            {**environment, "ORION_PORT": str(deployment.ports[name]), **_trusts(name, found.settings)},
             logs.heard,
         )
         for name in deployment.names

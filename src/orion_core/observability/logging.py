@@ -20,6 +20,9 @@ _SECRET = re.compile(
     r"password|passwd|secret|token|authorization|cookie|api_?key|call_key|keyring|pepper|credential", re.IGNORECASE
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+_LINES = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+"""JSON escapes line feeds by itself; on a terminal one would begin what looks like another line."""
+_STACKS = ("exception", "stack")
 HIDDEN = "***"
 
 
@@ -33,8 +36,8 @@ def setup(level: str = "info", form: str = "auto", service: str = "", stream: Te
         structlog.stdlib.ExtraAdder(),
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         _context,
-        structlog.processors.format_exc_info if not text else _same,
-        _clean,
+        structlog.processors.format_exc_info,
+        _clean(_LINES if text else _CONTROL),
     ]
     last: Any = structlog.dev.ConsoleRenderer(timestamp_key="ts") if text else structlog.processors.JSONRenderer()
     handler = logging.StreamHandler(target)
@@ -47,9 +50,11 @@ def setup(level: str = "info", form: str = "auto", service: str = "", stream: Te
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # httpx logs full URLs and pika every frame of its life; both at info.
-    for noisy in ("httpx", "httpcore", "pika", "asyncio", "aiosqlite"):
+    # httpx logs full URLs at info.
+    for noisy in ("httpx", "httpcore", "asyncio", "aiosqlite"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # pika tells of a lost connection in seven error lines; our client tells in one.
+    logging.getLogger("pika").setLevel(logging.CRITICAL)
     for own in ("uvicorn", "uvicorn.error", "uvicorn.access"):
         logging.getLogger(own).handlers.clear()
         logging.getLogger(own).propagate = True
@@ -67,10 +72,6 @@ def _named(service: str) -> Any:
     return add
 
 
-def _same(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return event
-
-
 def _context(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     context = _current.get()
     if context is not None:
@@ -79,15 +80,22 @@ def _context(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping
     return event
 
 
-def _clean(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    return {key: HIDDEN if _SECRET.search(key) else _safe(found) for key, found in event.items()}
+def _clean(forbidden: re.Pattern[str]) -> Any:
+    def clean(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        # A stack has lines.
+        return {
+            key: HIDDEN if _SECRET.search(key) else _safe(found, _CONTROL if key in _STACKS else forbidden)
+            for key, found in event.items()
+        }
+
+    return clean
 
 
-def _safe(found: Any) -> Any:
+def _safe(found: Any, forbidden: re.Pattern[str]) -> Any:
     if isinstance(found, str):
-        return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", found)
+        return forbidden.sub(lambda match: f"\\x{ord(match[0]):02x}", found)
     if isinstance(found, Mapping):
-        return {key: HIDDEN if _SECRET.search(str(key)) else _safe(inner) for key, inner in found.items()}
+        return {key: HIDDEN if _SECRET.search(str(key)) else _safe(inner, forbidden) for key, inner in found.items()}
     if isinstance(found, (list, tuple)):
-        return [_safe(inner) for inner in found]
+        return [_safe(inner, forbidden) for inner in found]
     return found

@@ -61,6 +61,7 @@ class Disconnected(Unavailable):
     """The broker is away: nothing is known of publishes in flight, and nothing was spent."""
 
     code = "bus.disconnected"
+    private = True
 
 
 class Published(enum.Enum):

@@ -16,6 +16,7 @@ class CacheUnavailable(Unavailable):
     """The cache cannot be reached."""
 
     code = "cache.unavailable"
+    private = True
 
 
 class Cache(Protocol):

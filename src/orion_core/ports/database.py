@@ -25,6 +25,7 @@ class DatabaseUnavailable(Unavailable):
     """The service's own database cannot be reached."""
 
     code = "database.unavailable"
+    private = True
 
 
 @attrs.frozen
@@ -49,6 +50,12 @@ class Transaction(Protocol):
 
 OPEN_TRANSACTION: ContextVar[Transaction | None] = ContextVar("orion_open_transaction", default=None)
 """The transaction of the running task, whichever database it belongs to. Adapters set it, the call stub reads it."""
+
+
+def in_transaction() -> bool:
+    """Whether a transaction is open in this task."""
+    # One that is over is false: a task started inside it still sees it.
+    return bool(OPEN_TRANSACTION.get())
 
 
 class Database(Protocol):

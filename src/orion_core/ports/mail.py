@@ -17,6 +17,7 @@ class MailUnavailable(Unavailable):
     """The provider is away or asks to try later (SMTP 4xx, a timeout): send again."""
 
     code = "mail.unavailable"
+    private = True
 
 
 class MailRefused(Error):

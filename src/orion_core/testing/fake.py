@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from orion_core.contract import Call, Contract, Operation, operations, stub
 from orion_core.errors import Unavailable
+from orion_core.ports.database import in_transaction
 
 C = TypeVar("C", bound=Contract)
 Answer = Callable[..., Awaitable[Any]] | Any
@@ -36,6 +37,6 @@ def Fake(contract: type[C], /, **answers: Answer) -> C:  # noqa: N802 - reads as
     """An object that keeps `contract`: each operation answers by a function of its arguments, a value or an exception.
 
     ``Fake(Users, get=lambda user_id: profile)``. Arguments are checked as everywhere; an operation without an answer
-    raises `Unavailable`; a name that is no operation raises TypeError.
+    raises `Unavailable`, one inside a transaction is refused; a name that is no operation raises TypeError.
     """
-    return stub(contract, fake_call(contract, answers), lambda: False)
+    return stub(contract, fake_call(contract, answers), in_transaction)

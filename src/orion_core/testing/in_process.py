@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import shutil
 import tempfile
@@ -32,7 +33,7 @@ QUICK: Mapping[str, Any] = {"retry_delays": (0.01, 0.02, 0.03), "relay_interval"
 class InProcess(Orion):
     """A platform of the plugins `names` (all installed ones if none) and `plugins`, with `settings` changed."""
 
-    _templates: ClassVar[dict[tuple[str, ...], Path]] = {}
+    _templates: ClassVar[dict[tuple[tuple[str, str], ...], Path]] = {}
 
     def __init__(
         self,
@@ -69,13 +70,15 @@ class InProcess(Orion):
         """Begin with databases that are migrated already: once per set of plugins and process is enough."""
         if self.platform.settings.durable_elsewhere:
             return
-        key = tuple(sorted(self.platform.plugins))
+        # Two plugins of one name may bring different tables.
+        key = tuple(sorted((name, plugin.migrations) for name, plugin in self.platform.plugins.items()))
         template = self._templates.get(key)
         if template is None:
             template = Path(tempfile.mkdtemp(prefix="orion-template-"))
+            atexit.register(shutil.rmtree, template, ignore_errors=True)
             plugins = list(self.platform.plugins.values())
             settings = Settings(data_dir=template, synchronous="NORMAL")
-            async with Platform.load(*key, settings=settings, plugins=_missing(plugins), work=False):
+            async with Platform.load(*self.platform.plugins, settings=settings, plugins=_missing(plugins), work=False):
                 pass
             self._templates[key] = template
         self.folder.mkdir(parents=True, exist_ok=True)

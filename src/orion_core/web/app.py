@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from litestar import Litestar
@@ -18,6 +18,8 @@ from orion_core.ports.identity import Identity
 from orion_core.web.docs import ApiPage, complete
 from orion_core.web.guard import check_rules, guard
 from orion_core.web.problems import handlers
+
+DOCS = "/schema"
 
 
 def build(
@@ -42,12 +44,12 @@ def build(
         logging_config=None,
         **json_support(),
         openapi_config=OpenAPIConfig(
-            title="ORION", version=version, path="/schema", render_plugins=[ApiPage()], use_handler_docstrings=True
+            title="ORION", version=version, path=DOCS, render_plugins=[ApiPage()], use_handler_docstrings=True
         )
         if docs
         else None,
     )
-    check_rules(_own_handlers(app))
+    check_rules(own_handlers(app))
     if docs:
         complete(app.openapi_schema, app)
     return app
@@ -95,10 +97,14 @@ def wrapped_in_guard(identity: Identity) -> Any:
     return wrap
 
 
-def _own_handlers(app: Litestar) -> Any:
+def own_handlers(app: Litestar) -> Iterator[tuple[str, Any]]:
+    """The handlers of `app` that are not Litestar's, each with words for messages."""
     for route in app.routes:
-        if route.path.startswith("/schema"):
+        if route.path == DOCS or route.path.startswith(f"{DOCS}/"):
             continue
-        for handler in getattr(route, "route_handlers", []):
-            if "OPTIONS" not in handler.http_methods or len(handler.http_methods) > 1:
-                yield route.path, handler
+        # WebSockets and ASGI applications have one handler and no method.
+        for handler in getattr(route, "route_handlers", None) or [getattr(route, "route_handler", None)]:
+            methods = getattr(handler, "http_methods", {type(handler).__name__})
+            # Litestar answers OPTIONS by itself.
+            if methods != {"OPTIONS"}:
+                yield f"{', '.join(sorted(methods))} {route.path}", handler

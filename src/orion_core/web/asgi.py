@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
@@ -27,7 +28,7 @@ def problem_headers(error: Error) -> dict[str, str]:
     """The headers that belong to `error`: Retry-After (at least 1 s) and WWW-Authenticate."""
     headers = {}
     if error.retry_after is not None:
-        headers["retry-after"] = str(max(1, round(error.retry_after)))
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
     if error.status == 401:
         headers["www-authenticate"] = "Bearer"
     return headers
@@ -56,6 +57,11 @@ async def answer_problem(scope: Scope, send: Send, error: Error, headers: Mappin
 async def answer_json(send: Send, status: int, document: Any, headers: Mapping[str, str] | None = None) -> None:
     """Answer `document` as JSON."""
     await answer(send, status, json.dumps(document).encode(), "application/json", headers)
+
+
+def joined(scope: Scope, name: bytes) -> str:
+    """All headers called `name` (lower case) as one list (RFC 9110, 5.3): a proxy may add a line of its own."""
+    return ", ".join(value.decode("latin-1") for key, value in scope["headers"] if key == name)
 
 
 def header(scope: Scope, name: bytes) -> str:

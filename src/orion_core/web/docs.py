@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import attrs
-from litestar import Litestar, Request
+from litestar import Litestar, MediaType, Request
 from litestar.openapi.plugins import JsonRenderPlugin, OpenAPIRenderPlugin
 from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Reference, Schema
 from litestar.openapi.spec.enums import OpenAPIType
@@ -29,7 +29,7 @@ class ApiPage(OpenAPIRenderPlugin):
     """One static page made on the server from the OpenAPI document."""
 
     def __init__(self) -> None:
-        super().__init__(path="/", media_type="text/html")  # type: ignore[arg-type]  # any media type works
+        super().__init__(path="/", media_type=MediaType.HTML)
 
     def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
         return page(openapi_schema).encode()
@@ -85,6 +85,7 @@ def _problem_schema() -> Schema:
             "code": text,
             "request_id": text,
             "errors": Schema(type=OpenAPIType.ARRAY, items=field),
+            "retry_after": Schema(type=OpenAPIType.NUMBER, description="Seconds, as in Retry-After"),
         },
     )
 

@@ -12,9 +12,11 @@ import re
 import time
 from collections.abc import Callable, Sequence
 
+import attrs
+
 from orion_core.context import ANONYMOUS, Context, child_traceparent, new_traceparent, use
 from orion_core.errors import Error, Internal
-from orion_core.web.asgi import App, Message, Receive, Scope, Send, answer_problem, header
+from orion_core.web.asgi import App, Message, Receive, Scope, Send, answer_problem, header, joined
 from orion_core.web.client_ip import Network, client_ip
 
 log = logging.getLogger("orion.access")
@@ -37,6 +39,11 @@ def edge(app: App, trusted: Sequence[Network], measure: Measure | None = None) -
     """
 
     async def layer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            # It lasts longer than a request. Without a context of its own it would act as the system.
+            with use(attrs.evolve(_context(scope, trusted), deadline=None)):
+                await app(scope, receive, send)
+            return
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
@@ -103,6 +110,6 @@ def _context(scope: Scope, trusted: Sequence[Network]) -> Context:
         traceparent=parent,
         tracestate=header(scope, b"tracestate")[:512] if valid else "",
         deadline=asyncio.get_running_loop().time() + TOTAL,
-        client_ip=client_ip(peer, header(scope, b"x-forwarded-for"), trusted),
+        client_ip=client_ip(peer, joined(scope, b"x-forwarded-for"), trusted),
         user_agent=header(scope, b"user-agent")[:512],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -13,8 +13,6 @@ from orion_core.errors import Error, StartRefused, Unauthenticated
 from orion_core.ports.identity import Identity
 from orion_core.web.access import OPT, STREAMS, AccessRule
 from orion_core.web.asgi import App, Receive, Scope, Send, answer_problem
-
-log = logging.getLogger("orion.web")
 
 
 def guard(app: App, identity: Identity) -> App:
@@ -41,7 +39,7 @@ def guard(app: App, identity: Identity) -> App:
         except Error as error:
             # A public route works with whatever token: nobody is signed in by one that does not count.
             if rule.signed_in or not isinstance(error, Unauthenticated):
-                await answer_problem(scope, send, error)
+                await _refuse(scope, send, error)
                 return
         with use(context):
             await app(scope, receive, send)
@@ -49,12 +47,19 @@ def guard(app: App, identity: Identity) -> App:
     return layer
 
 
-def check_rules(handlers: Any) -> None:
+async def _refuse(scope: Scope, send: Send, error: Error) -> None:
+    if scope["type"] == "websocket":
+        # Closed before it was accepted, a WebSocket is answered with 403.
+        await send({"type": "websocket.close", "code": 1008, "reason": error.detail[:120]})
+    else:
+        await answer_problem(scope, send, error)
+
+
+def check_rules(handlers: Iterable[tuple[str, Any]]) -> None:
     """Refuse routes that do not say who may use them; raises `StartRefused` with all of them."""
     silent = [
-        f"{', '.join(sorted(handler.http_methods))} {path} declares no access: "
-        "give it opt=public(), opt=signed_in() or opt=needs('resource:action')"
-        for path, handler in handlers
+        f"{where} declares no access: give it opt=public(), opt=signed_in() or opt=needs('resource:action')"
+        for where, handler in handlers
         if not isinstance(handler.opt.get(OPT), AccessRule)
     ]
     if silent:

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import httpx
 
-from orion_core.background import spawn
+from orion_core.background import end, spawn
 from orion_core.ports.check import Check
 from orion_core.web.asgi import Receive, Scope, Send, answer_json
 
@@ -26,6 +26,17 @@ FRESH = 1.0
 """Seconds for which a result is used again."""
 AGGREGATE_LIMIT = 2.0
 _ORDER = {"pass": 0, "warn": 1, "fail": 2}
+
+
+@attrs.frozen
+class Supporting:
+    """A probe of something a service works on without, as bus, cache and mail: the worst it says is a warning."""
+
+    probe: Probe
+
+    async def __call__(self) -> Check:
+        """Run the probe."""
+        return await self.probe()
 
 
 @attrs.frozen
@@ -60,6 +71,10 @@ class Health:
         """The status of every service of the deployment, by name."""
         found: Mapping[str, str] = await self._fresh("all", self._aggregate)
         return found
+
+    async def aclose(self) -> None:
+        """End the checks that still run."""
+        await end(*self._asking.values())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer the health paths."""
@@ -124,11 +139,12 @@ class Health:
             try:
                 async with asyncio.timeout(AGGREGATE_LIMIT):
                     response = await self.client.get(f"{url}/health/ready")
-                found = str(response.json().get("status", "warn"))
+                document = response.json()
+                found = str(document.get("status")) if isinstance(document, dict) else ""
                 if found == "pass":
                     return "pass"
                 worst = found if found in _ORDER else "warn"
-            except (httpx.HTTPError, TimeoutError, ValueError):
+            except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValueError):
                 worst = "fail"
         return worst
 
@@ -146,7 +162,8 @@ async def _look(probe: Probe) -> Result:
         check = Check("fail", "no answer in time")
     except Exception as error:
         check = Check("fail", f"{type(error).__name__}: {error}")
-    return Result(check.status, check.detail, round((time.perf_counter() - began) * 1000, 2))
+    status = "warn" if isinstance(probe, Supporting) and check.status == "fail" else check.status
+    return Result(status, check.detail, round((time.perf_counter() - began) * 1000, 2))
 
 
 def _worst(statuses: Any) -> str:

@@ -7,13 +7,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 
 from orion_core.calls import PREFIX
 from orion_core.errors import Unavailable
 from orion_core.plugin import under
-from orion_core.web.asgi import App, Receive, Scope, Send
+from orion_core.web.asgi import App, Message, Receive, Scope, Send
+
+log = logging.getLogger("orion.web")
 
 HEALTH = ("/health", "/health/live", "/health/ready", "/health/startup")
 
@@ -63,7 +66,19 @@ async def run_lifespan(opened: AbstractAsyncContextManager[object], receive: Rec
     except Exception as error:
         await send({"type": "lifespan.startup.failed", "message": str(error)})
         return
-    await send({"type": "lifespan.startup.complete"})
-    await receive()
-    await opened.__aexit__(None, None, None)
-    await send({"type": "lifespan.shutdown.complete"})
+    try:
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+    finally:
+        # Also when the server ends this task instead of saying so.
+        problem = await _closed(opened)
+    await send(problem or {"type": "lifespan.shutdown.complete"})
+
+
+async def _closed(opened: AbstractAsyncContextManager[object]) -> Message | None:
+    try:
+        await opened.__aexit__(None, None, None)
+    except Exception as error:
+        log.exception("the platform did not close in order")
+        return {"type": "lifespan.shutdown.failed", "message": str(error)}
+    return None

@@ -60,6 +60,7 @@ def handlers() -> dict[Any, Any]:
         HTTPException: _http,
         SerializationException: _http,
         UnicodeDecodeError: _http,
+        RecursionError: _deep,
         Exception: _unknown,
     }
 
@@ -67,7 +68,7 @@ def handlers() -> dict[Any, Any]:
 def respond(request: Request[Any, Any, Any], error: Error, headers: dict[str, str] | None = None) -> Response[Any]:
     """The response for `error`."""
     return Response(
-        problem_document(error, request.url.path),
+        problem_document(error, request.scope["path"]),
         status_code=error.status,
         media_type=PROBLEM,
         headers={**problem_headers(error), **(headers or {})},
@@ -79,8 +80,15 @@ def _known(request: Request[Any, Any, Any], error: Error) -> Response[Any]:
 
 
 def _unknown(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    log.error("%s %s failed", request.method, request.scope["path"], exc_info=error)
     return respond(request, Internal("something went wrong on our side"))
+
+
+def _deep(request: Request[Any, Any, Any], error: RecursionError) -> Response[Any]:
+    # msgspec refuses what is nested too deeply by an error that Litestar passes on; any other one is ours.
+    if "while deserializing" in str(error):
+        return respond(request, Malformed("the body is nested too deeply"))
+    return _unknown(request, error)
 
 
 def _http(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:

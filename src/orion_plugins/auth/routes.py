@@ -44,29 +44,56 @@ class AuthRoutes(Controller):
     path = "/api/v1/auth"
     tags = ("auth",)
 
-    @post("/register", opt=public(), status_code=HTTP_201_CREATED, response_headers=_NEVER_STORED)
+    @post(
+        "/register",
+        opt=public(),
+        status_code=HTTP_201_CREATED,
+        response_headers=_NEVER_STORED,
+        operation_id="auth_register",
+        summary="Open an account",
+    )
     async def register(self, auth: NamedDependency[Auth], data: JSONBody[Register]) -> Tokens:
-        """Open an account and sign in; 409 `auth.email_taken` for a taken address."""
+        """Signs in at once. A taken address answers 409 `auth.email_taken`."""
         return await auth.sign_up(data)
 
-    @post("/login", opt=public(), status_code=HTTP_200_OK, response_headers=_NEVER_STORED)
+    @post(
+        "/login",
+        opt=public(),
+        status_code=HTTP_200_OK,
+        response_headers=_NEVER_STORED,
+        operation_id="auth_login",
+        summary="Sign in",
+    )
     async def login(self, auth: NamedDependency[Auth], data: JSONBody[Login]) -> Tokens:
-        """Sign in; every refusal is the same 401 `auth.invalid_credentials`."""
+        """Every refusal is the same 401 `auth.invalid_credentials`."""
         return await auth.login(data)
 
-    @post("/refresh", opt=public(), status_code=HTTP_200_OK, response_headers=_NEVER_STORED)
+    @post(
+        "/refresh",
+        opt=public(),
+        status_code=HTTP_200_OK,
+        response_headers=_NEVER_STORED,
+        operation_id="auth_refresh",
+        summary="Spend a refresh token for a new pair",
+    )
     async def refresh(self, auth: NamedDependency[Auth], data: JSONBody[Refresh]) -> Tokens:
-        """Spend a refresh token for a new pair; 400 `auth.invalid_grant` for one that does not count."""
+        """A token that does not count answers 400 `auth.invalid_grant`; one that was spent before ends its session."""
         return await auth.refresh(data.refresh_token)
 
-    @post("/logout", opt=public(), status_code=HTTP_204_NO_CONTENT)
+    @post(
+        "/logout",
+        opt=public(),
+        status_code=HTTP_204_NO_CONTENT,
+        operation_id="auth_logout",
+        summary="Sign out",
+    )
     async def logout(self, auth: NamedDependency[Auth], data: JSONBody[Leave | None] = None) -> None:
-        """End the session of the access token, and that of the refresh token in the body if there is one."""
+        """Ends the session of the access token, and that of the refresh token in the body if there is one."""
         await auth.logout(data.refresh_token if data else "")
 
-    @get("/me", opt=signed_in())
+    @get("/me", opt=signed_in(), operation_id="auth_me", summary="Read your own account")
     async def me(self, auth: NamedDependency[Auth]) -> Me:
-        """The caller's account, roles and permissions."""
+        """With your roles and permissions."""
         return await auth.me()
 
 
@@ -76,13 +103,19 @@ class KeyRoutes(Controller):
     path = "/.well-known"
     tags = ("auth",)
 
-    @get("/jwks.json", opt=public(), media_type="application/jwk-set+json")
+    @get(
+        "/jwks.json",
+        opt=public(),
+        media_type="application/jwk-set+json",
+        operation_id="auth_keys",
+        summary="Read the public keys",
+    )
     async def keys(
         self,
         auth: NamedDependency[Auth],
         known: Annotated[str, HeaderParameter(name="If-None-Match", description="the ETag of a copy one has")] = "",
     ) -> Response[bytes]:
-        """The public keys; they may be kept for five minutes."""
+        """They verify access tokens and may be kept for five minutes."""
         found = [to_plain(key) for key in await auth.keys()]
         body = json.dumps({"keys": found}, separators=(",", ":")).encode()
         etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'

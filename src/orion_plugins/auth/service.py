@@ -206,7 +206,7 @@ class AuthService(Auth):
     @job(every=timedelta(hours=1))
     async def purge(self) -> None:
         """Delete sessions that are over."""
-        await sessions.purge(self.clock.now())
+        await sessions.purge(self.db, self.clock.now())
 
     async def _prepare(self, data: Register) -> tuple[Address, str]:
         address = normalise(data.email)

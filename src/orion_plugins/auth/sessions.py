@@ -144,9 +144,20 @@ async def revoke(session_id: UUID, reason: str, now: datetime) -> UUID | None:
     return ended[0]["user_id"] if ended else None
 
 
-async def purge(now: datetime) -> None:
-    """Delete the sessions that are over, and their refresh tokens with them."""
-    await Session.delete().where(Session.idle_expires_at < now)
+async def purge(db: Database, now: datetime, *, batch: int = 1000) -> None:
+    """Delete the sessions that are over, and their refresh tokens with them.
+
+    It does so in batches, each in a transaction of its own, so that nobody waits for all of them.
+    """
+    removed = batch
+    while removed == batch:
+        async with db.transaction():
+            over = await Session.select(Session.id).where(Session.idle_expires_at < now).limit(batch)
+            removed = len(over)
+            if over:
+                # Asked again: a refresh that began in time may have moved the end meanwhile.
+                ids = [row["id"] for row in over]
+                await Session.delete().where(Session.id.is_in(ids), Session.idle_expires_at < now)
 
 
 async def _keep(token: str, session_id: UUID, now: datetime, until: datetime) -> None:

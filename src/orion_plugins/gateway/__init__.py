@@ -1,8 +1,8 @@
-"""The gateway: the single entry point for clients.
+"""The single entry point for clients.
 
-What it does: guards every request, then dispatches it in this process or proxies it as bytes to the service that
-answers it elsewhere.
-What it asks: nothing of other contracts; a connection to each peer and each configured upstream.
-What it tells: no events.
-What it hears: no events.
+Does: refuses ambiguous paths, then answers in this process what is served here, and proxies as bytes what is served by
+a peer.
+Asks: no other service; connections to the peers.
+Tells: nothing.
+Hears: nothing.
 """

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from orion_core.plugin import Host, under
 from orion_plugins.gateway.pool import Pool
 from orion_plugins.gateway.proxy import Proxy
+from orion_plugins.gateway.replicas import Replicas
 from orion_plugins.gateway.settings import GatewaySettings
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 def dispatch(app: App, host: Host, settings: GatewaySettings) -> App:
-    """Hand each request to `app`, or to the peer that serves its path; several URLs of one peer take turns."""
-    proxies: dict[str, Iterator[Proxy]] = {}
+    """Hand each request to `app`, or to the peer that serves its path; a peer may have several URLs."""
+    proxies: dict[str, Proxy] = {}
     for name, urls in host.settings.peers.items():
         if name in host.served:
             continue
@@ -31,7 +31,7 @@ def dispatch(app: App, host: Host, settings: GatewaySettings) -> App:
         ]
         for pool in pools:
             host.on_stop(pool.aclose)
-        proxies[name] = itertools.cycle([Proxy(pool, service=name) for pool in pools])
+        proxies[name] = Proxy(Replicas(pools), service=name)
     elsewhere = {prefix: name for prefix, name in host.prefixes.items() if name in proxies}
 
     async def layer(scope: Any, receive: Any, send: Any) -> None:
@@ -40,6 +40,6 @@ def dispatch(app: App, host: Host, settings: GatewaySettings) -> App:
             await app(scope, receive, send)
             return
         scope["orion_upstream"] = name
-        await next(proxies[name])(scope, receive, send)
+        await proxies[name](scope, receive, send)
 
     return layer if elsewhere else app

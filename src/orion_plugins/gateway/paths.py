@@ -16,8 +16,14 @@ def path_guard(app: App) -> App:
     """Refuse, before routing and authorisation, a path that is not in its one plain form."""
 
     async def layer(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and ambiguous(scope["path"], scope.get("raw_path") or b""):
-            raise Malformed("the path must be in its plain form: no //, no . or .. segments, no encoded slash or NUL")
+        if scope["type"] in ("http", "websocket") and ambiguous(scope["path"], scope.get("raw_path") or b""):
+            if scope["type"] == "http":
+                raise Malformed(
+                    "the path must be in its plain form: no //, no . or .. segments, no encoded slash or NUL"
+                )
+            # Closed before it was accepted, a WebSocket is answered with 403.
+            await send({"type": "websocket.close", "code": 1008})
+            return
         await app(scope, receive, send)
 
     return layer

@@ -69,7 +69,8 @@ class Proxy:
     client gets a problem document; when it fails later, the exception leaves this application, and the server has to
     close the connection, so that no short answer looks whole.
 
-    It expects that the client's address and scheme in the scope are trusted, and that the context is the request's.
+    It expects that the context is the request's: the address of the client is the one found there (G10), and that of
+    the peer only where there is none. The scheme in the scope is taken as it is.
     """
 
     def __init__(self, upstream: Transport, *, service: str) -> None:
@@ -111,7 +112,7 @@ class Proxy:
         client = scope.get("client")
         forwarded = to_upstream(
             headers,
-            client=client[0] if client else "unknown",
+            client=context.client_ip or (client[0] if client else "unknown"),
             scheme=scope["scheme"],
             host=next((value for name, value in headers if name == b"host"), b""),
             request_id=context.correlation_id,

@@ -9,6 +9,8 @@ import attrs
 
 from orion_plugins.notifications.mails import parse_sender
 
+_MOST_DAYS = 36_500
+
 
 def _is_sender(_: Any, field: attrs.Attribute[str], given: str) -> None:
     try:
@@ -17,9 +19,9 @@ def _is_sender(_: Any, field: attrs.Attribute[str], given: str) -> None:
         raise ValueError(f"{field.name} must be like 'Shop <no-reply@example.org>', not {given!r}: {error}") from error
 
 
-def _is_positive(_: Any, field: attrs.Attribute[int], given: int) -> None:
-    if given < 1:
-        raise ValueError(f"{field.name} must be at least 1, not {given}")
+def _is_days(_: Any, field: attrs.Attribute[int], given: int) -> None:
+    if not 1 <= given <= _MOST_DAYS:
+        raise ValueError(f"{field.name} must be from 1 to {_MOST_DAYS}, not {given}")
 
 
 @attrs.frozen(kw_only=True)
@@ -32,7 +34,7 @@ class NotificationsSettings:
         metadata={"help": "sender of mail; its name is what the messages call the product"},
     )
     retention_days: int = attrs.field(
-        default=400, validator=_is_positive, metadata={"help": "days after which notices and deliveries are removed"}
+        default=400, validator=_is_days, metadata={"help": "days after which notices and deliveries are removed"}
     )
 
     @property

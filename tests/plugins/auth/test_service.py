@@ -47,6 +47,7 @@ from orion_core.testing.clock import MovableClock
 from orion_core.testing.databases import postgres_database
 from orion_core.testing.engines import rows, told
 from orion_plugins.auth import service as service_module
+from orion_plugins.auth import sessions
 from orion_plugins.auth.plugin import orion_plugin
 from orion_plugins.auth.service import AuthService
 from orion_plugins.auth.settings import AuthSettings
@@ -623,6 +624,22 @@ async def test_sessions_that_are_over_are_purged_with_their_tokens(tmp_path: Pat
         assert [str(row["id"]) for row in await rows(service.db, "SELECT id FROM sessions")] == [claims(kept)["sid"]]
         assert len(await rows(service.db, "SELECT id FROM refresh_tokens")) == 1
         assert (await access(service, kept)).active
+
+
+async def test_purging_goes_on_until_no_session_that_is_over_is_left(tmp_path: Path) -> None:
+    """A30: in batches, so that a large purge keeps nobody waiting."""
+    async with auth(tmp_path) as service:
+        clock = service.clock
+        assert isinstance(clock, MovableClock)
+        await service.sign_up(ADA)
+        for _ in range(4):
+            await service.login(Login("ada@x.org", PASSWORD))
+        clock.advance(timedelta(days=8))
+        kept = await service.login(Login("ada@x.org", PASSWORD))
+
+        await sessions.purge(service.db, clock.now(), batch=2)
+
+        assert [str(row["id"]) for row in await rows(service.db, "SELECT id FROM sessions")] == [claims(kept)["sid"]]
 
 
 # Who one is

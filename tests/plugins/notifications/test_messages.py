@@ -156,7 +156,8 @@ def test_the_senders_name_is_what_messages_call_the_product() -> None:
     assert NotificationsSettings(mail_from="no-reply@example.org").product == "ORION"
 
 
-def test_a_retention_below_a_day_is_refused_at_start() -> None:
+@pytest.mark.parametrize("days", [0, -1, 36_501, 10**12])
+def test_a_retention_below_a_day_or_beyond_all_calendars_is_refused_at_start(days: int) -> None:
     """N10a."""
-    with pytest.raises(ValueError, match="retention_days must be at least 1"):
-        NotificationsSettings(retention_days=0)
+    with pytest.raises(ValueError, match="retention_days must be from 1 to 36500"):
+        NotificationsSettings(retention_days=days)

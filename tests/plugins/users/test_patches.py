@@ -57,6 +57,44 @@ def test_what_is_no_json_is_malformed(body: bytes) -> None:
         read_patch(body)
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b'{"name" 1}', "line 1, column 9"),
+        (b'{"name": "\xfe"}', "it is not UTF-8"),
+        (b"[" * 100_000, "it is nested too deeply"),
+        (b'{"name": ' + b"9" * 5000 + b"}", "a number in it is too long"),
+    ],
+)
+def test_the_reason_is_told_in_words(body: bytes, reason: str) -> None:
+    with pytest.raises(Malformed, match=reason):
+        read_patch(body)
+
+
+def test_a_field_given_twice_is_refused_by_name() -> None:
+    """U5: readers of JSON differ in which of the two counts (RFC 8259, section 4)."""
+    with pytest.raises(Malformed) as refused:
+        read_patch(b'{"name": "Ada", "name": "Grace"}')
+
+    assert [(error.field, error.code) for error in refused.value.errors] == [("name", "duplicate")]
+
+
+def test_names_of_fields_that_no_answer_could_hold_are_shown_shortened() -> None:
+    """U5: half a surrogate pair cannot be encoded, and a name is not repeated at any length."""
+    with pytest.raises(Invalid) as refused:
+        read_patch(json.dumps({"\ud800": "x", "k" * 50_000: "x"}).encode())
+
+    assert [error.field for error in refused.value.errors] == ["\\ud800", "k" * 64]
+
+
+def test_an_answer_names_a_hundred_fields_at_the_most() -> None:
+    """U5."""
+    with pytest.raises(Invalid) as refused:
+        read_patch(json.dumps(dict.fromkeys(map(str, range(20_000)))).encode())
+
+    assert len(refused.value.errors) == 100
+
+
 @pytest.mark.parametrize("body", [b"[]", b"null", b"1", b'"x"', b"NaN"])
 def test_json_that_is_no_object_is_invalid(body: bytes) -> None:
     """U5."""

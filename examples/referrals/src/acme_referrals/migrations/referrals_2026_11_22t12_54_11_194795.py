@@ -2,9 +2,9 @@ from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.columns.column_types import UUID, Text, Timestamptz
 from piccolo.columns.indexes import IndexMethod
 
-ID = "2026-11-22T12:19:46:542675"
+ID = "2026-11-22T12:54:11:194795"
 VERSION = "1.38.0"
-DESCRIPTION = ""
+DESCRIPTION = "the table of referrals"
 
 
 async def forwards() -> MigrationManager:

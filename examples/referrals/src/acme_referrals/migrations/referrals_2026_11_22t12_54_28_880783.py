@@ -2,7 +2,7 @@ from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
 from orion_core.migrations.piccolo import statements
 
-ID = "2026-11-22T13:00:00:000000"
+ID = "2026-11-22T12:54:28:880783"
 VERSION = "1.38.0"
 DESCRIPTION = "a person invites an address once; who waits for an address"
 

@@ -1,0 +1,126 @@
+"""Who may use a route."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from litestar import Controller, WebSocket, asgi, get, websocket
+from small_app import ADA, ShopRoutes, bearer, browser, shop
+
+from orion_core.context import current
+from orion_core.errors import StartRefused
+from orion_core.web import public, signed_in
+
+SHOP = "/api/v1/shop"
+
+
+class Silent(Controller):
+    """Routes that do not say who may use them."""
+
+    @get("/schematics")
+    async def plans(self) -> None: ...
+
+    @websocket("/talk")
+    async def talk(self, socket: WebSocket[Any, Any, Any]) -> None: ...
+
+    @get("/fine", opt=public())
+    async def fine(self) -> None: ...
+
+
+@asgi("/raw", copy_scope=True)
+async def raw(scope: Any, receive: Any, send: Any) -> None: ...
+
+
+class Talk(Controller):
+    """A WebSocket for people."""
+
+    @websocket("/talk", opt=signed_in())
+    async def talk(self, socket: WebSocket[Any, Any, Any]) -> None:
+        await socket.accept()
+        await socket.send_text(current().actor.name)
+        await socket.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "token", "status", "code"),
+    [
+        ("/whoami", "", 200, ""),
+        ("/whoami", "nonsense", 200, ""),
+        ("/mine", "", 401, "unauthenticated"),
+        ("/mine", "nonsense", 401, "unauthenticated"),
+        ("/mine", "ada", 200, ""),
+        ("/mine", "away", 503, "unavailable"),
+        ("/all", "", 401, "unauthenticated"),
+        ("/all", "ada", 403, "forbidden"),
+        ("/all", "admin", 200, ""),
+    ],
+)
+async def test_a_route_is_for_whom_it_says(path: str, token: str, status: int, code: str) -> None:
+    async with browser(shop()) as client:
+        answer = await client.get(SHOP + path, headers=bearer(token) if token else {})
+
+    assert answer.status_code == status, answer.text
+    assert answer.json().get("code", "") == code
+    assert ("www-authenticate" in answer.headers) == (status == 401)
+
+
+@pytest.mark.parametrize(("token", "actor"), [("", "anonymous"), ("nonsense", "anonymous"), ("ada", f"user:{ADA}")])
+async def test_a_public_route_runs_as_whoever_the_token_proves(token: str, actor: str) -> None:
+    async with browser(shop()) as client:
+        answer = await client.get(f"{SHOP}/whoami", headers=bearer(token) if token else {})
+
+    assert answer.json()["actor"] == actor
+
+
+async def test_two_authorization_headers_sign_nobody_in() -> None:
+    headers = [("authorization", "Bearer ada"), ("authorization", "Bearer admin")]
+    async with browser(shop()) as client:
+        answer = await client.get(f"{SHOP}/mine", headers=headers)
+
+    assert answer.status_code == 401
+
+
+def test_routes_that_do_not_say_who_may_use_them_refuse_the_start() -> None:
+    """WebSockets and ASGI applications too; a path that only begins like the API pages' is no exception."""
+    with pytest.raises(StartRefused) as refused:
+        shop([ShopRoutes, Silent, raw])  # type: ignore[list-item]
+
+    assert sorted(problem.partition(" declares")[0] for problem in refused.value.problems) == [
+        "ASGIRouteHandler /raw",
+        "GET /schematics",
+        "WebsocketRouteHandler /talk",
+    ]
+
+
+@pytest.mark.parametrize(("token", "expected"), [("", "websocket.close"), ("ada", "websocket.accept")])
+async def test_a_websocket_is_guarded_like_a_request(token: str, expected: str) -> None:
+    sent: list[Any] = []
+    incoming = iter([{"type": "websocket.connect"}])
+
+    async def receive() -> Any:
+        return next(incoming)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"shop.test"), *((k.encode(), v.encode()) for k, v in bearer(token).items() if token)]
+    scope = {
+        "type": "websocket",
+        "path": "/talk",
+        "raw_path": b"/talk",
+        "headers": headers,
+        "query_string": b"",
+        "subprotocols": [],
+        "client": None,
+        "server": None,
+        "scheme": "ws",
+        "root_path": "",
+        "http_version": "1.1",
+        "asgi": {"version": "3.0"},
+        "extensions": {},
+    }
+    await shop([Talk])(scope, receive, send)
+
+    assert sent[0]["type"] == expected
+    assert [message.get("text") for message in sent[1:2]] == ([f"user:{ADA}"] if token else [])
