@@ -592,7 +592,7 @@ class Storage(Contract, name="storage"):
     async def begin_upload(self, upload: NewUpload) -> Upload:
         """Decide whether the bytes may come, before they do. The permission lasts a day."""
 
-    @raises(NoSuchBucket, NoSuchUpload, ObjectTooLarge, ConditionFailed)
+    @raises(NoSuchBucket, NoSuchUpload, AccessDenied, ObjectTooLarge, ConditionFailed)
     @abc.abstractmethod
     async def finish_upload(self, upload_id: UUID, size: int, sha256: str) -> StoredObject:
         """Make the bytes that were put the object under the key, all at once; conditions are checked again.

@@ -32,7 +32,7 @@ from orion_core.values import invalid
 from orion_plugins.storage.aftermath import READING, Aftermath
 from orion_plugins.storage.buckets import described as described_bucket
 from orion_plugins.storage.keys import after, beyond, from_cursor, to_cursor, to_key, to_prefix
-from orion_plugins.storage.rights import admitted
+from orion_plugins.storage.rights import admitted, refuse_erased
 from orion_plugins.storage.signing import verify
 from orion_plugins.storage.tables import StorageBucket, StorageObject, StorageRead
 
@@ -56,6 +56,7 @@ class Objects:
         if signature:
             claims = verify(signature, "GET", name, key, self.keyring.encryption, self.clock.now())
             by = claims.by
+            await refuse_erased(by)
             bucket = await bucket_named(name)
         else:
             bucket = await admitted(name, "read", key.encode())

@@ -11,6 +11,7 @@ from orion_plugins.storage.service import StorageService
 from orion_plugins.storage.settings import StorageSettings
 from orion_plugins.storage.tables import (
     StorageBucket,
+    StorageErased,
     StorageGrant,
     StorageObject,
     StoragePicture,
@@ -38,6 +39,7 @@ def orion_plugin() -> Plugin:
             StoragePicture,
             StoragePictureSize,
             StorageRead,
+            StorageErased,
         ],
         migrations="orion_plugins.storage.migrations",
         settings=StorageSettings,

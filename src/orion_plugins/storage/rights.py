@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from typing import Literal
+from uuid import UUID
 
 from orion_core.context import Actor, current
 from orion_core.contracts.storage import AccessDenied, NoSuchBucket
 from orion_core.errors import Unauthenticated
-from orion_plugins.storage.tables import StorageBucket, StorageGrant
+from orion_plugins.storage.tables import StorageBucket, StorageErased, StorageGrant
 
 MANAGE = "storage:manage"
 READ = "storage:read"
@@ -53,6 +54,12 @@ def caller() -> str:
     if actor.kind == "anonymous":
         raise Unauthenticated("sign in first: this needs an access token")
     return "" if actor.trusted else str(actor.user_id)
+
+
+async def refuse_erased(person: UUID | None) -> None:
+    """Raise `AccessDenied` for somebody who was erased, whose signed URLs are still about."""
+    if person is not None and await StorageErased.exists().where(StorageErased.user_id == person):
+        raise AccessDenied("this person's access has ended")
 
 
 def _commands(actor: Actor, bucket: StorageBucket, wish: Wish) -> bool:

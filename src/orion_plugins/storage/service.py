@@ -57,7 +57,11 @@ from orion_plugins.storage.pictures import Pictures
 from orion_plugins.storage.pixels import Workshop
 from orion_plugins.storage.rights import MANAGE, Wish, admitted, caller
 from orion_plugins.storage.settings import StorageSettings
+from orion_plugins.storage.tables import StorageErased
 from orion_plugins.storage.uploads import Uploads, too_large
+
+
+_AGAIN = timedelta(minutes=10)
 
 
 @attrs.define(eq=False)
@@ -192,8 +196,11 @@ class StorageService(Storage):
 
     @on(UserErased)
     async def forget(self, event: UserErased) -> None:
-        """A person's objects may be many: a job removes them."""
+        """A person's objects may be many: a job removes them, and looks again for what was just coming in."""
+        row = StorageErased(user_id=event.user_id, erased_at=event.erased_at)
+        await StorageErased.insert(row).on_conflict(target=StorageErased.user_id, action="DO NOTHING")
         await self.jobs.enqueue(self.forget_person, event.user_id, priority="high")
+        await self.jobs.enqueue(self.forget_person, event.user_id, delay=_AGAIN)
 
     @job(retries=20)
     async def forget_person(self, user_id: UUID) -> None:

@@ -103,3 +103,10 @@ class StorageRead(Table, tablename="storage_reads"):
     signed = Boolean(default=False)
     correlation_id = Text()
     at = Timestamptz(default=None, index=True)
+
+
+class StorageErased(Table, tablename="storage_erased"):
+    """A person who was erased: signed URLs of theirs, and uploads that were coming in, count no more."""
+
+    user_id = UUID(primary_key=True, default=None)
+    erased_at = Timestamptz(default=None)

@@ -44,7 +44,7 @@ from orion_plugins.storage.aftermath import Aftermath
 from orion_plugins.storage.dialect import shared
 from orion_plugins.storage.keys import to_key
 from orion_plugins.storage.objects import Objects, bucket_named, check, described, row_of
-from orion_plugins.storage.rights import admitted, caller
+from orion_plugins.storage.rights import admitted, caller, refuse_erased
 from orion_plugins.storage.signing import verify
 from orion_plugins.storage.tables import StorageBucket, StorageObject, StorageUpload
 
@@ -81,6 +81,7 @@ class Uploads:
             claims = verify(upload.signature, "PUT", upload.bucket, key, self.keyring.encryption, now)
             bucket = await bucket_named(upload.bucket)
             owner, only = claims.by, claims.content_type
+            await refuse_erased(owner)
             limit = min(bucket.max_size, claims.max_size or bucket.max_size)
         else:
             bucket = await admitted(upload.bucket, "write", key.encode())
@@ -122,6 +123,7 @@ class Uploads:
             upload = StorageUpload(**gone[0])
             if size > upload.max_size:
                 raise too_large(upload.max_size)
+            await refuse_erased(upload.owner_id)
             bucket = await self._held(upload.bucket_id)
             content = {
                 "owner_id": upload.owner_id,

@@ -2,7 +2,7 @@ from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
 from orion_core.migrations.piccolo import statements
 
-ID = "2026-11-22T13:30:00:000000"
+ID = "2026-11-22T18:00:00:000000"
 VERSION = "1.38.0"
 DESCRIPTION = "one object per key, in the byte order of keys; one file per size of a picture"
 

@@ -2,7 +2,7 @@ from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.columns.column_types import UUID, BigInt, Boolean, Bytea, Integer, Text, Timestamptz, Varchar
 from piccolo.columns.indexes import IndexMethod
 
-ID = "2026-11-22T13:09:55:868052"
+ID = "2026-11-22T13:36:31:048494"
 VERSION = "1.38.0"
 DESCRIPTION = ""
 
@@ -10,23 +10,25 @@ DESCRIPTION = ""
 async def forwards() -> MigrationManager:
     manager = MigrationManager(migration_id=ID, app_name="storage", description=DESCRIPTION)
 
-    manager.add_table(class_name="StoragePicture", tablename="storage_pictures", schema=None, columns=None)
+    manager.add_table(class_name="StorageObject", tablename="storage_objects", schema=None, columns=None)
 
-    manager.add_table(class_name="StorageUpload", tablename="storage_uploads", schema=None, columns=None)
+    manager.add_table(class_name="StorageGrant", tablename="storage_grants", schema=None, columns=None)
+
+    manager.add_table(class_name="StorageErased", tablename="storage_erased", schema=None, columns=None)
 
     manager.add_table(class_name="StorageBucket", tablename="storage_buckets", schema=None, columns=None)
 
     manager.add_table(class_name="StoragePictureSize", tablename="storage_picture_sizes", schema=None, columns=None)
 
-    manager.add_table(class_name="StorageObject", tablename="storage_objects", schema=None, columns=None)
-
     manager.add_table(class_name="StorageRead", tablename="storage_reads", schema=None, columns=None)
 
-    manager.add_table(class_name="StorageGrant", tablename="storage_grants", schema=None, columns=None)
+    manager.add_table(class_name="StorageUpload", tablename="storage_uploads", schema=None, columns=None)
+
+    manager.add_table(class_name="StoragePicture", tablename="storage_pictures", schema=None, columns=None)
 
     manager.add_column(
-        table_class_name="StoragePicture",
-        tablename="storage_pictures",
+        table_class_name="StorageObject",
+        tablename="storage_objects",
         column_name="id",
         db_column_name="id",
         column_class_name="UUID",
@@ -46,92 +48,8 @@ async def forwards() -> MigrationManager:
     )
 
     manager.add_column(
-        table_class_name="StoragePicture",
-        tablename="storage_pictures",
-        column_name="owner_id",
-        db_column_name="owner_id",
-        column_class_name="UUID",
-        column_class=UUID,
-        params={
-            "default": None,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": True,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="StoragePicture",
-        tablename="storage_pictures",
-        column_name="expires_at",
-        db_column_name="expires_at",
-        column_class_name="Timestamptz",
-        column_class=Timestamptz,
-        params={
-            "default": None,
-            "null": True,
-            "primary_key": False,
-            "unique": False,
-            "index": True,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="StoragePicture",
-        tablename="storage_pictures",
-        column_name="created_at",
-        db_column_name="created_at",
-        column_class_name="Timestamptz",
-        column_class=Timestamptz,
-        params={
-            "default": None,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="StorageUpload",
-        tablename="storage_uploads",
-        column_name="id",
-        db_column_name="id",
-        column_class_name="UUID",
-        column_class=UUID,
-        params={
-            "default": None,
-            "null": False,
-            "primary_key": True,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="StorageUpload",
-        tablename="storage_uploads",
+        table_class_name="StorageObject",
+        tablename="storage_objects",
         column_name="bucket_id",
         db_column_name="bucket_id",
         column_class_name="UUID",
@@ -141,7 +59,7 @@ async def forwards() -> MigrationManager:
             "null": False,
             "primary_key": False,
             "unique": False,
-            "index": True,
+            "index": False,
             "index_method": IndexMethod.btree,
             "choices": None,
             "db_column_name": None,
@@ -151,8 +69,8 @@ async def forwards() -> MigrationManager:
     )
 
     manager.add_column(
-        table_class_name="StorageUpload",
-        tablename="storage_uploads",
+        table_class_name="StorageObject",
+        tablename="storage_objects",
         column_name="key",
         db_column_name="key",
         column_class_name="Bytea",
@@ -172,8 +90,8 @@ async def forwards() -> MigrationManager:
     )
 
     manager.add_column(
-        table_class_name="StorageUpload",
-        tablename="storage_uploads",
+        table_class_name="StorageObject",
+        tablename="storage_objects",
         column_name="owner_id",
         db_column_name="owner_id",
         column_class_name="UUID",
@@ -193,14 +111,57 @@ async def forwards() -> MigrationManager:
     )
 
     manager.add_column(
-        table_class_name="StorageUpload",
-        tablename="storage_uploads",
+        table_class_name="StorageObject",
+        tablename="storage_objects",
         column_name="blob_key",
         db_column_name="blob_key",
         column_class_name="Varchar",
         column_class=Varchar,
         params={
             "length": 200,
+            "default": "",
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": True,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="StorageObject",
+        tablename="storage_objects",
+        column_name="size",
+        db_column_name="size",
+        column_class_name="BigInt",
+        column_class=BigInt,
+        params={
+            "default": 0,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="StorageObject",
+        tablename="storage_objects",
+        column_name="sha256",
+        db_column_name="sha256",
+        column_class_name="Varchar",
+        column_class=Varchar,
+        params={
+            "length": 64,
             "default": "",
             "null": False,
             "primary_key": False,
@@ -215,8 +176,8 @@ async def forwards() -> MigrationManager:
     )
 
     manager.add_column(
-        table_class_name="StorageUpload",
-        tablename="storage_uploads",
+        table_class_name="StorageObject",
+        tablename="storage_objects",
         column_name="content_type",
         db_column_name="content_type",
         column_class_name="Text",
@@ -236,8 +197,8 @@ async def forwards() -> MigrationManager:
     )
 
     manager.add_column(
-        table_class_name="StorageUpload",
-        tablename="storage_uploads",
+        table_class_name="StorageObject",
+        tablename="storage_objects",
         column_name="found_type",
         db_column_name="found_type",
         column_class_name="Varchar",
@@ -258,14 +219,14 @@ async def forwards() -> MigrationManager:
     )
 
     manager.add_column(
-        table_class_name="StorageUpload",
-        tablename="storage_uploads",
-        column_name="max_size",
-        db_column_name="max_size",
-        column_class_name="BigInt",
-        column_class=BigInt,
+        table_class_name="StorageObject",
+        tablename="storage_objects",
+        column_name="version",
+        db_column_name="version",
+        column_class_name="Integer",
+        column_class=Integer,
         params={
-            "default": 0,
+            "default": 1,
             "null": False,
             "primary_key": False,
             "unique": False,
@@ -279,13 +240,120 @@ async def forwards() -> MigrationManager:
     )
 
     manager.add_column(
-        table_class_name="StorageUpload",
-        tablename="storage_uploads",
-        column_name="condition",
-        db_column_name="condition",
-        column_class_name="Text",
-        column_class=Text,
+        table_class_name="StorageObject",
+        tablename="storage_objects",
+        column_name="created_at",
+        db_column_name="created_at",
+        column_class_name="Timestamptz",
+        column_class=Timestamptz,
         params={
+            "default": None,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="StorageObject",
+        tablename="storage_objects",
+        column_name="modified_at",
+        db_column_name="modified_at",
+        column_class_name="Timestamptz",
+        column_class=Timestamptz,
+        params={
+            "default": None,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="StorageGrant",
+        tablename="storage_grants",
+        column_name="id",
+        db_column_name="id",
+        column_class_name="UUID",
+        column_class=UUID,
+        params={
+            "default": None,
+            "null": False,
+            "primary_key": True,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="StorageGrant",
+        tablename="storage_grants",
+        column_name="bucket_id",
+        db_column_name="bucket_id",
+        column_class_name="UUID",
+        column_class=UUID,
+        params={
+            "default": None,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": True,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="StorageGrant",
+        tablename="storage_grants",
+        column_name="subject",
+        db_column_name="subject",
+        column_class_name="Varchar",
+        column_class=Varchar,
+        params={
+            "length": 100,
+            "default": "",
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": True,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="StorageGrant",
+        tablename="storage_grants",
+        column_name="access",
+        db_column_name="access",
+        column_class_name="Varchar",
+        column_class=Varchar,
+        params={
+            "length": 10,
             "default": "",
             "null": False,
             "primary_key": False,
@@ -300,10 +368,31 @@ async def forwards() -> MigrationManager:
     )
 
     manager.add_column(
-        table_class_name="StorageUpload",
-        tablename="storage_uploads",
-        column_name="expires_at",
-        db_column_name="expires_at",
+        table_class_name="StorageGrant",
+        tablename="storage_grants",
+        column_name="prefix",
+        db_column_name="prefix",
+        column_class_name="Bytea",
+        column_class=Bytea,
+        params={
+            "default": b"",
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="StorageGrant",
+        tablename="storage_grants",
+        column_name="created_at",
+        db_column_name="created_at",
         column_class_name="Timestamptz",
         column_class=Timestamptz,
         params={
@@ -311,7 +400,49 @@ async def forwards() -> MigrationManager:
             "null": False,
             "primary_key": False,
             "unique": False,
-            "index": True,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="StorageErased",
+        tablename="storage_erased",
+        column_name="user_id",
+        db_column_name="user_id",
+        column_class_name="UUID",
+        column_class=UUID,
+        params={
+            "default": None,
+            "null": False,
+            "primary_key": True,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="StorageErased",
+        tablename="storage_erased",
+        column_name="erased_at",
+        db_column_name="erased_at",
+        column_class_name="Timestamptz",
+        column_class=Timestamptz,
+        params={
+            "default": None,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
             "index_method": IndexMethod.btree,
             "choices": None,
             "db_column_name": None,
@@ -705,261 +836,6 @@ async def forwards() -> MigrationManager:
     )
 
     manager.add_column(
-        table_class_name="StorageObject",
-        tablename="storage_objects",
-        column_name="id",
-        db_column_name="id",
-        column_class_name="UUID",
-        column_class=UUID,
-        params={
-            "default": None,
-            "null": False,
-            "primary_key": True,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="StorageObject",
-        tablename="storage_objects",
-        column_name="bucket_id",
-        db_column_name="bucket_id",
-        column_class_name="UUID",
-        column_class=UUID,
-        params={
-            "default": None,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="StorageObject",
-        tablename="storage_objects",
-        column_name="key",
-        db_column_name="key",
-        column_class_name="Bytea",
-        column_class=Bytea,
-        params={
-            "default": b"",
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="StorageObject",
-        tablename="storage_objects",
-        column_name="owner_id",
-        db_column_name="owner_id",
-        column_class_name="UUID",
-        column_class=UUID,
-        params={
-            "default": None,
-            "null": True,
-            "primary_key": False,
-            "unique": False,
-            "index": True,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="StorageObject",
-        tablename="storage_objects",
-        column_name="blob_key",
-        db_column_name="blob_key",
-        column_class_name="Varchar",
-        column_class=Varchar,
-        params={
-            "length": 200,
-            "default": "",
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": True,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="StorageObject",
-        tablename="storage_objects",
-        column_name="size",
-        db_column_name="size",
-        column_class_name="BigInt",
-        column_class=BigInt,
-        params={
-            "default": 0,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="StorageObject",
-        tablename="storage_objects",
-        column_name="sha256",
-        db_column_name="sha256",
-        column_class_name="Varchar",
-        column_class=Varchar,
-        params={
-            "length": 64,
-            "default": "",
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="StorageObject",
-        tablename="storage_objects",
-        column_name="content_type",
-        db_column_name="content_type",
-        column_class_name="Text",
-        column_class=Text,
-        params={
-            "default": "",
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="StorageObject",
-        tablename="storage_objects",
-        column_name="found_type",
-        db_column_name="found_type",
-        column_class_name="Varchar",
-        column_class=Varchar,
-        params={
-            "length": 100,
-            "default": "",
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="StorageObject",
-        tablename="storage_objects",
-        column_name="version",
-        db_column_name="version",
-        column_class_name="Integer",
-        column_class=Integer,
-        params={
-            "default": 1,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="StorageObject",
-        tablename="storage_objects",
-        column_name="created_at",
-        db_column_name="created_at",
-        column_class_name="Timestamptz",
-        column_class=Timestamptz,
-        params={
-            "default": None,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="StorageObject",
-        tablename="storage_objects",
-        column_name="modified_at",
-        db_column_name="modified_at",
-        column_class_name="Timestamptz",
-        column_class=Timestamptz,
-        params={
-            "default": None,
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
         table_class_name="StorageRead",
         tablename="storage_reads",
         column_name="id",
@@ -1129,8 +1005,8 @@ async def forwards() -> MigrationManager:
     )
 
     manager.add_column(
-        table_class_name="StorageGrant",
-        tablename="storage_grants",
+        table_class_name="StorageUpload",
+        tablename="storage_uploads",
         column_name="id",
         db_column_name="id",
         column_class_name="UUID",
@@ -1150,8 +1026,8 @@ async def forwards() -> MigrationManager:
     )
 
     manager.add_column(
-        table_class_name="StorageGrant",
-        tablename="storage_grants",
+        table_class_name="StorageUpload",
+        tablename="storage_uploads",
         column_name="bucket_id",
         db_column_name="bucket_id",
         column_class_name="UUID",
@@ -1171,54 +1047,10 @@ async def forwards() -> MigrationManager:
     )
 
     manager.add_column(
-        table_class_name="StorageGrant",
-        tablename="storage_grants",
-        column_name="subject",
-        db_column_name="subject",
-        column_class_name="Varchar",
-        column_class=Varchar,
-        params={
-            "length": 100,
-            "default": "",
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": True,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="StorageGrant",
-        tablename="storage_grants",
-        column_name="access",
-        db_column_name="access",
-        column_class_name="Varchar",
-        column_class=Varchar,
-        params={
-            "length": 10,
-            "default": "",
-            "null": False,
-            "primary_key": False,
-            "unique": False,
-            "index": False,
-            "index_method": IndexMethod.btree,
-            "choices": None,
-            "db_column_name": None,
-            "secret": False,
-        },
-        schema=None,
-    )
-
-    manager.add_column(
-        table_class_name="StorageGrant",
-        tablename="storage_grants",
-        column_name="prefix",
-        db_column_name="prefix",
+        table_class_name="StorageUpload",
+        tablename="storage_uploads",
+        column_name="key",
+        db_column_name="key",
         column_class_name="Bytea",
         column_class=Bytea,
         params={
@@ -1236,8 +1068,220 @@ async def forwards() -> MigrationManager:
     )
 
     manager.add_column(
-        table_class_name="StorageGrant",
-        tablename="storage_grants",
+        table_class_name="StorageUpload",
+        tablename="storage_uploads",
+        column_name="owner_id",
+        db_column_name="owner_id",
+        column_class_name="UUID",
+        column_class=UUID,
+        params={
+            "default": None,
+            "null": True,
+            "primary_key": False,
+            "unique": False,
+            "index": True,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="StorageUpload",
+        tablename="storage_uploads",
+        column_name="blob_key",
+        db_column_name="blob_key",
+        column_class_name="Varchar",
+        column_class=Varchar,
+        params={
+            "length": 200,
+            "default": "",
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="StorageUpload",
+        tablename="storage_uploads",
+        column_name="content_type",
+        db_column_name="content_type",
+        column_class_name="Text",
+        column_class=Text,
+        params={
+            "default": "",
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="StorageUpload",
+        tablename="storage_uploads",
+        column_name="found_type",
+        db_column_name="found_type",
+        column_class_name="Varchar",
+        column_class=Varchar,
+        params={
+            "length": 100,
+            "default": "",
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="StorageUpload",
+        tablename="storage_uploads",
+        column_name="max_size",
+        db_column_name="max_size",
+        column_class_name="BigInt",
+        column_class=BigInt,
+        params={
+            "default": 0,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="StorageUpload",
+        tablename="storage_uploads",
+        column_name="condition",
+        db_column_name="condition",
+        column_class_name="Text",
+        column_class=Text,
+        params={
+            "default": "",
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="StorageUpload",
+        tablename="storage_uploads",
+        column_name="expires_at",
+        db_column_name="expires_at",
+        column_class_name="Timestamptz",
+        column_class=Timestamptz,
+        params={
+            "default": None,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": True,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="StoragePicture",
+        tablename="storage_pictures",
+        column_name="id",
+        db_column_name="id",
+        column_class_name="UUID",
+        column_class=UUID,
+        params={
+            "default": None,
+            "null": False,
+            "primary_key": True,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="StoragePicture",
+        tablename="storage_pictures",
+        column_name="owner_id",
+        db_column_name="owner_id",
+        column_class_name="UUID",
+        column_class=UUID,
+        params={
+            "default": None,
+            "null": False,
+            "primary_key": False,
+            "unique": False,
+            "index": True,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="StoragePicture",
+        tablename="storage_pictures",
+        column_name="expires_at",
+        db_column_name="expires_at",
+        column_class_name="Timestamptz",
+        column_class=Timestamptz,
+        params={
+            "default": None,
+            "null": True,
+            "primary_key": False,
+            "unique": False,
+            "index": True,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="StoragePicture",
+        tablename="storage_pictures",
         column_name="created_at",
         db_column_name="created_at",
         column_class_name="Timestamptz",
