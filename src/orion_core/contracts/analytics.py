@@ -190,8 +190,8 @@ class TopList:
 
 @value
 class PerformanceQuestion:
-    """How the requests went from `start` to before `end`, both taken down to a quarter of an hour; of all services, or
-    of one, and of one route. Everything else is as in a `TrendQuestion`."""
+    """How the requests went from `start` to before `end`, in whole quarters of an hour, those of both ends included; of
+    all services, or of one, and of one route. Everything else is as in a `TrendQuestion`."""
 
     start: datetime | None = None
     end: datetime | None = None
@@ -351,7 +351,6 @@ class Analytics(Contract, name="analytics"):
     """
 
     @raises(EventRefused, IntakeBusy)
-    @repeatable
     @abc.abstractmethod
     async def track(self, event: Track) -> Receipt:
         """Take in one event, durably; raises `EventRefused` for one that cannot be.
@@ -360,7 +359,6 @@ class Analytics(Contract, name="analytics"):
         """
 
     @raises(IntakeBusy)
-    @repeatable
     @abc.abstractmethod
     async def track_batch(self, batch: TrackBatch) -> Receipt:
         """Take in many events, durably and all at once; the receipt names those that were refused or known already."""

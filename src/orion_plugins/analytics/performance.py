@@ -94,7 +94,8 @@ async def ask(
     db: Database, question: PerformanceQuestion, span: tuple[datetime, datetime], found: Sequence[Bucket]
 ) -> Performance:
     """Answer `question` for the time `span`, over the buckets `found`."""
-    spans = [(number, _down(bucket.lo), _down(bucket.hi)) for number, bucket in enumerate(found)]
+    # Boundaries between buckets are on the quarter in every zone, so only the two ends move.
+    spans = [(number, _down(bucket.lo), -_down(-bucket.hi)) for number, bucket in enumerate(found)]
     values = ", ".join(f"({number}, {lo}, {hi})" for number, lo, hi in spans)
     rows = await db.fetch(
         "SELECT s.bucket AS bucket, r.service AS service, r.route AS route, r.method AS method, "
