@@ -11,6 +11,7 @@ import pytest
 from core_store import Broker, Opens, both
 
 from orion_core import codec
+from orion_core import erasure as erasure_module
 from orion_core.composition import hears
 from orion_core.context import Actor, Context, acting, use
 from orion_core.contracts.users import ProfileChanged, UserErased, Users
@@ -19,7 +20,7 @@ from orion_core.ids import new_id
 from orion_core.inbox import receive
 from orion_core.jobs import Retry, job
 from orion_core.outbox import Outbox, Relay
-from orion_core.plugin import Plugin, discover
+from orion_core.plugin import discover
 from orion_core.ports.bus import Bus, Delivery
 from orion_core.ports.database import Database
 from orion_core.queue import JobQueue
@@ -148,10 +149,11 @@ async def test_the_news_of_the_erasure_itself_stay(store: Opens) -> None:
 @both
 async def test_core_hears_of_an_erasure_and_looks_again_later(store: Opens) -> None:
     """U36: what was needed at first, and what the erasure itself led to."""
-    async with store() as db, desk(db) as (queue, _):
+    async with store() as db, desk(db) as (queue, service):
         await tell(db, ADA)
         erasure = Erasure(db, queue)
-        [listener] = hears(Plugin("desk", tables=[_Table], migrations="none"))
+        queue.serve(service, erasure.work("desk"))
+        [listener] = erasure_module.hears("desk")
         handle = receive(erasure, "desk", listener, db)
         told = an_event("user.erased", data=codec.dumps(UserErased(ADA, MovableClock().now())))
 
@@ -168,10 +170,6 @@ async def test_core_hears_of_an_erasure_and_looks_again_later(store: Opens) -> N
             await publish(db)
             await erasure.orion_forget_rest(ADA)
         assert await payloads(db) == [(str(ADA), False), (str(GRACE), False)]
-
-
-class _Table:
-    """Stands for a table: who has one has a database."""
 
 
 def test_every_service_with_a_database_hears_of_erasures() -> None:
