@@ -34,7 +34,8 @@ pytestmark = pytest.mark.reaches("local", "wire", "processes")
 
 STORAGE = "/api/v1/storage"
 PNG = bytes.fromhex(
-    "89504e470d0a1a0a0000000d49484452000000010000000108020000009077" + "53de0000000c4944415408d763f8cfc000000301010018dd8db0"
+    "89504e470d0a1a0a0000000d49484452000000010000000108020000009077"
+    "53de0000000c4944415408d763f8cfc000000301010018dd8db0"
     "0000000049454e44ae426082"
 )
 
@@ -349,9 +350,7 @@ async def test_a_form_uploads_a_file(orion: Orion) -> None:
     assert made.status_code == 201, made.text
     assert (made.json()["key"], made.json()["content_type"]) == ("in/folder.bin", "text/plain")
     assert (await get(orion, person, bucket, "in/folder.bin")).content == content
-    again = await orion.http.post(
-        url(bucket), files={"file": ("grün.txt", b"x", "text/plain")}, headers=person.headers
-    )
+    again = await orion.http.post(url(bucket), files={"file": ("grün.txt", b"x", "text/plain")}, headers=person.headers)
     assert again.json()["key"] == "grün.txt"
     none = await orion.http.post(url(bucket), data={"key": "a"}, files={}, headers=person.headers)
     assert none.status_code == 415

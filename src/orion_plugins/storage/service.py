@@ -60,7 +60,6 @@ from orion_plugins.storage.settings import StorageSettings
 from orion_plugins.storage.tables import StorageErased
 from orion_plugins.storage.uploads import Uploads, too_large
 
-
 _AGAIN = timedelta(minutes=10)
 
 

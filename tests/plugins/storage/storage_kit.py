@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import attrs
 
 from orion_core.adapters.choose import open_database
 from orion_core.adapters.memory_blobs import MemoryBlobs
 from orion_core.context import Actor, Context, acting, use
-from orion_core.contracts.storage import NewBucket, NewUpload, PutObject, Storage, StoredObject
+from orion_core.contracts.storage import BucketTaken, NewBucket, NewUpload, PutObject, Storage, StoredObject
 from orion_core.keyring import Keyring
 from orion_core.migrate import CORE, MigrationApp, up
 from orion_core.outbox import Outbox
@@ -126,7 +125,8 @@ async def storage(
             await db.fetch("DELETE FROM orion_jobs WHERE type LIKE $1", "%collect_garbage")
         async with service:
             with use(Context(actor=Actor("user", str(ADA)))):
-                await service.create_bucket(NewBucket("bucket"))
+                with suppress(BucketTaken):
+                    await service.create_bucket(NewBucket("bucket"))
                 yield Kit(service, clock, service.blobs, purged, queue)
     finally:
         await queue.stop(5)
@@ -149,7 +149,3 @@ async def upload(kit: Kit, key: str, content: bytes, **more: Any) -> StoredObjec
 async def one(content: bytes) -> AsyncIterator[bytes]:
     await asyncio.sleep(0)
     yield content
-
-
-def sqlite_url(folder: Path) -> str:
-    return f"sqlite:///{folder}/{uuid4().hex}.db"

@@ -89,9 +89,7 @@ async def test_objects_expire_by_the_lifecycle_of_their_bucket(database_url: str
 async def test_a_picture_stays_only_if_it_is_used(database_url: str) -> None:
     """T31: 24 hours, unless the avatar changes to it; the one before is freed."""
     async with storage(database_url) as kit:
-        unused, first, second = [
-            await kit.service.put_picture(Picture(ADA, a_picture(), (32, 64))) for _ in range(3)
-        ]
+        unused, first, second = [await kit.service.put_picture(Picture(ADA, a_picture(), (32, 64))) for _ in range(3)]
         assert len(await kit.blob_keys()) == 6
         await hear(kit, AvatarChanged(ADA, first.id, None))
         await kit.advance(timedelta(days=1, minutes=1))

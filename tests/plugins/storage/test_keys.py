@@ -16,7 +16,21 @@ from orion_plugins.storage.keys import after, beyond, from_cursor, to_cursor, to
 
 @pytest.mark.parametrize(
     "text",
-    ["a", "a/b", "a b+c%2F", "日本語/и", "🎉", ".hidden", "...", "a/..b", "x" * 1024, "ä" * 512, "a%", "%zz", "a..b/c."],
+    [
+        "a",
+        "a/b",
+        "a b+c%2F",
+        "日本語/и",
+        "🎉",
+        ".hidden",
+        "...",
+        "a/..b",
+        "x" * 1024,
+        "ä" * 512,
+        "a%",
+        "%zz",
+        "a..b/c.",
+    ],
 )
 def test_what_is_a_key(text: str) -> None:
     """T2."""

@@ -155,9 +155,7 @@ async def test_copies_both_ways_at_once_do_not_block_each_other(database_url: st
         await kit.put("b", b"b")
         ways = [("a", "b"), ("b", "a")] * 10
         async with asyncio.timeout(30):
-            await asyncio.gather(
-                *(kit.service.copy(CopyObject("bucket", one, "bucket", two)) for one, two in ways)
-            )
+            await asyncio.gather(*(kit.service.copy(CopyObject("bucket", one, "bucket", two)) for one, two in ways))
         assert await kit.read("a") in (b"a", b"b")
 
 
