@@ -50,10 +50,9 @@ class Track:
 
 @value
 class TrackBatch:
-    """Events as JSON objects with the fields of `Track`: each is checked by itself, and a bad one loses no good one.
+    """Events as JSON objects with the fields of `Track`, each checked by itself: a bad one loses no good one.
 
-    `sent_at` is the sender's time of sending, which corrects clocks that are wrong. `source` names the sender, such as
-    ``web``. `opted_out` says that the person asked not to be tracked.
+    `sent_at` corrects a clock that is wrong, `source` names the sender, `opted_out` says that the person objects.
     """
 
     events: tuple[Json, ...] = attrs.field(validator=length(1, MAX_EVENTS))
@@ -64,10 +63,7 @@ class TrackBatch:
 
 @value
 class Outcome:
-    """What became of one event of a batch, by its place in it, counted from 0.
-
-    `code` and `detail` say why it was refused, or what is odd about an accepted one.
-    """
+    """What became of one event of a batch, by its place from 0, and why it was refused or what is odd about it."""
 
     index: int
     status: Status
@@ -136,11 +132,9 @@ class Series:
 
 @value
 class Trend:
-    """The answer to a `TrendQuestion`.
+    """The answer to a `TrendQuestion`: the beginnings of buckets in its zone, oldest first, and series, largest first.
 
-    `buckets` are their beginnings in the zone asked for, oldest first; the first and the last may be cut by `start`
-    and `end`. `series` are ordered by their totals, largest first. `total` is that of all values, also of those left
-    out; `values` says how many there are.
+    `total` is that of all values, also of those left out; `values` says how many there are.
     """
 
     name: str
@@ -158,10 +152,7 @@ class Trend:
 
 @value
 class TopQuestion:
-    """The most frequent values of the property `by` of the event `name`; without both, the most frequent events.
-
-    `start` and `end` are those of a `TrendQuestion`, in UTC.
-    """
+    """The most frequent values of the property `by` of the event `name`; without both, the most frequent events."""
 
     start: datetime | None = None
     end: datetime | None = None
@@ -204,10 +195,7 @@ class PerformanceQuestion:
 
 @value
 class Latency:
-    """Requests and how long they took, in milliseconds. `error_share` is the part of them, 0 to 1, that answered 5xx.
-
-    Percentiles are estimated from buckets of durations.
-    """
+    """Requests, the part of them (0 to 1) that answered 5xx, and durations; percentiles are estimated from buckets."""
 
     count: int
     errors: int
@@ -255,8 +243,7 @@ class ExportQuestion:
 
 @value
 class RawEvent:
-    """One event as it is kept. `timestamp` is corrected for the sender's clock. An event that is not `counted` lies in
-    the future and is in no report."""
+    """One event as it is kept, its `timestamp` corrected. One that is not `counted` lies in the future."""
 
     id: UUID
     name: str
@@ -282,8 +269,7 @@ class RawPage:
 
 @value
 class Rebuild:
-    """The roll-ups of a range of hours are made anew from raw events. `hours` is how many there are, `done` how many of
-    them are ready; all are put in place at once when `state` becomes ``done``."""
+    """Roll-ups made anew: `done` of `hours` are ready; all are put in place at once when `state` becomes ``done``."""
 
     id: UUID
     start: datetime
@@ -330,8 +316,7 @@ class TooManyBuckets(Invalid):
 
 
 class RawGone(Invalid):
-    """The question needs raw events that are no longer kept: old times can be asked for in whole hours (UTC) only, and
-    broken down by properties that are rolled up."""
+    """The question needs raw events that are kept no more: old times are known in whole hours (UTC) only."""
 
     code = "analytics.raw_gone"
 

@@ -28,7 +28,8 @@ class Fact:
 FACTS: Mapping[str, Fact] = {
     "auth.session_started": Fact("started_at", "user_id", ("method",)),
     "notification.sent": Fact("", "user_id", ("type", "channel")),
-    "storage.object_stored": Fact("", "owner_id", ("bucket", "content_type")),
+    "storage.object_created": Fact("", "owner_id", ("bucket", "content_type")),
+    "storage.object_replaced": Fact("", "owner_id", ("bucket", "content_type")),
     "user.profile_changed": Fact("", "user_id"),
     "user.registered": Fact("registered_at", "user_id"),
     "webhook.delivered": Fact("", "", ("type",)),
