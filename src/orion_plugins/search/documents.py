@@ -155,9 +155,10 @@ class State:
         )
 
     def merged(self, order: Mapping[str, int]) -> dict[str, Any] | None:
-        """The document, None if there is none; `order` gives the place of each event in the declaration."""
+        """All that is said of the document, even if it is gone; None if that is nothing. `order` gives the place of
+        each event in the declaration."""
         parts = [(event, *part) for event, part in self.parts.items() if part[3] is not None]
-        if self.is_gone or not (parts or self.base):
+        if not (parts or self.base):
             return None
         services = {
             service: min(order.get(event, -1) for event, other, *_ in parts if other == service)

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING
 from orion_core.plugin import Plugin, hookimpl
 from orion_plugins.search.routes import SearchAdminRoutes, SearchRoutes
 from orion_plugins.search.service import SearchService
-from orion_plugins.search.tables import Document, Erased, Generation, Index, Scope, Source, TaskRow, Value, Word
+from orion_plugins.search.tables import (
+    Document,
+    Erased,
+    Generation,
+    Index,
+    Scope,
+    Source,
+    TaskPart,
+    TaskRow,
+    Value,
+    Word,
+)
 
 if TYPE_CHECKING:
     import typer
@@ -20,7 +31,7 @@ def orion_plugin() -> Plugin:
         "search",
         service=SearchService,
         routes=[SearchRoutes, SearchAdminRoutes],
-        tables=[Index, Generation, Scope, Source, Document, Value, Word, TaskRow, Erased],
+        tables=[Index, Generation, Scope, Source, Document, Value, Word, TaskRow, TaskPart, Erased],
         migrations="orion_plugins.search.migrations",
         permissions=["search:read", "search:write"],
         port=3006,

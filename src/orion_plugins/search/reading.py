@@ -203,8 +203,10 @@ class Reader:
         keys = "h.matched DESC, h.whole DESC, h.weight DESC, " if terms else ""
         columns = ", h.matched, h.whole" if terms else ""
         rows = await self.db.fetch(
-            f"SELECT d.position, d.doc_id, d.words, d.length{columns}, count(*) OVER () AS total FROM {source} "
-            f"ORDER BY {keys}d.length, d.doc_id LIMIT {DEPTH}",
+            "SELECT c.*, w.words FROM "
+            f"(SELECT d.position, d.doc_id, d.length{columns}, count(*) OVER () AS total FROM {source} "
+            f"ORDER BY {keys}d.length, d.doc_id LIMIT {DEPTH}) AS c "
+            "JOIN search_documents w ON w.position = c.position",
             *arguments.values,
         )
         return _found(rows)

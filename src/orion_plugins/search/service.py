@@ -162,9 +162,9 @@ class SearchService(Search):
         self._index(index)
         if not 1 <= len(documents) <= MAX_DOCUMENTS:
             raise invalid("documents", "out_of_range", f"must be from 1 to {MAX_DOCUMENTS}")
-        payload = json.dumps([document.plain() for document in documents])
+        given = [document.plain() for document in documents]
         async with self.db.transaction():
-            row = await self.work.create("documents", index, payload)
+            row = await self.work.create("documents", index, given)
             await self.jobs.enqueue(self.carry_on, index)
         return _task(row)
 
@@ -193,9 +193,7 @@ class SearchService(Search):
             ):
                 state = State.loads(row["state"])
                 state.forget()
-                await self.db.fetch(
-                    "UPDATE search_sources SET state = $2, owner = '' WHERE id = $1", row["id"], state.dumps()
-                )
+                await self.db.fetch("UPDATE search_sources SET state = $2 WHERE id = $1", row["id"], state.dumps())
             generations = await self.db.fetch("SELECT id FROM search_generations WHERE index_name = $1", name)
             for scope in (f"{generation['id']}{form}" for generation in generations for form in FORMS):
                 for row in await self.db.fetch(

@@ -93,8 +93,7 @@ class Word(Table, tablename="search_words"):
 
 
 class TaskRow(Table, tablename="search_tasks"):
-    """One accepted piece of work. `payload` is its input and is emptied at the end; `cursor` and `done` say how far it
-    is; `outcomes` is a JSON list."""
+    """One accepted piece of work. `cursor` and `done` say how far it is; `outcomes` is a JSON list."""
 
     id = UUID(primary_key=True, default=None)
     index_name = Varchar(100)
@@ -103,12 +102,20 @@ class TaskRow(Table, tablename="search_tasks"):
     cursor = Text()
     done = Integer()
     refused = Integer()
-    payload = Text()
     outcomes = Text()
     detail = Text()
     created_at = Timestamptz(default=None)
     started_at = Timestamptz(default=None, null=True)
     finished_at = Timestamptz(default=None, null=True)
+
+
+class TaskPart(Table, tablename="search_task_parts"):
+    """Documents that a task still has to take, as a JSON list; removed once they are taken."""
+
+    id = Position(primary_key=True)
+    task = UUID(default=None, index=True)
+    first = Integer()
+    documents = Text()
 
 
 class Erased(Table, tablename="search_erased"):

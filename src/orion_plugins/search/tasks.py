@@ -24,7 +24,7 @@ from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_plugins.search.dialect import is_sound, rewrite
 from orion_plugins.search.documents import Layout, State, read
-from orion_plugins.search.tables import TaskRow
+from orion_plugins.search.tables import TaskPart, TaskRow
 from orion_plugins.search.writing import Batch
 
 log = logging.getLogger("orion.search")
@@ -56,8 +56,8 @@ class Tasks:
     clock: Clock
     indexes: Mapping[str, Declared]
 
-    async def create(self, kind: str, index: str = "", payload: str = "") -> TaskRow:
-        """Write a new task, within a transaction."""
+    async def create(self, kind: str, index: str = "", documents: Sequence[Any] = ()) -> TaskRow:
+        """Write a new task, within a transaction; `documents` are those it is to take."""
         row = TaskRow(
             id=new_id(),
             index_name=index,
@@ -66,12 +66,14 @@ class Tasks:
             cursor="",
             done=0,
             refused=0,
-            payload=payload,
             outcomes="[]",
             detail="",
             created_at=self.clock.now(),
         )
         await TaskRow.insert(row)
+        for first in range(0, len(documents), STEP):
+            part = json.dumps(documents[first : first + STEP])
+            await TaskPart.insert(TaskPart(task=row.id, first=first, documents=part))
         return row
 
     async def oldest(self, index: str, kind: str = "") -> TaskRow | None:
@@ -121,7 +123,8 @@ class Tasks:
 
     async def _finish(self, task: TaskRow, status: str, detail: str = "", **columns: Any) -> None:
         now = self.clock.now()
-        await self._save(task, status=status, detail=detail, payload="", finished_at=now, **columns)
+        await TaskPart.delete().where(TaskPart.task == task.id)
+        await self._save(task, status=status, detail=detail, finished_at=now, **columns)
 
     async def _fail(self, task: TaskRow, detail: str) -> None:
         """End the task; the generation that answers stays."""
@@ -156,10 +159,10 @@ class Tasks:
             current = await self._same(task)
             if current is None:
                 return
-            lines: list[Any] = json.loads(current.payload)
+            part = await TaskPart.objects().where(TaskPart.task == task.id).order_by(TaskPart.first).first()
             outcomes: list[Any] = json.loads(current.outcomes)
             refused = current.refused
-            for number, given in enumerate(lines[current.done : current.done + STEP], current.done + 1):
+            for number, given in enumerate(json.loads(part.documents) if part else (), current.done + 1):
                 doc_id, why = await _take(batch, declared.searchable, given)
                 outcomes.append([number, doc_id, why])
                 refused += bool(why)
@@ -169,10 +172,11 @@ class Tasks:
                 "refused": refused,
                 "outcomes": json.dumps(outcomes, ensure_ascii=False),
             }
-            if len(outcomes) == len(lines):
-                await self._finish(current, "succeeded", **so_far)
-            else:
+            await TaskPart.delete().where(TaskPart.task == task.id, TaskPart.first < len(outcomes))
+            if await TaskPart.exists().where(TaskPart.task == task.id):
                 await self._save(current, **so_far)
+            else:
+                await self._finish(current, "succeeded", **so_far)
 
     # Rebuilding: pages of the owner (or what is stored, without an owner to ask), then what nobody named, then the swap
 
@@ -236,12 +240,12 @@ class Tasks:
 
     async def _restate(self, batch: Batch, task: TaskRow, at: int) -> None:
         rows = await self.db.fetch(
-            f"SELECT id, doc_id, state FROM search_sources WHERE index_name = $1 AND id > $2 ORDER BY id LIMIT {STEP}",
+            f"SELECT id, doc_id FROM search_sources WHERE index_name = $1 AND id > $2 ORDER BY id LIMIT {STEP}",
             task.index_name,
             at,
         )
         for row in rows:
-            await batch.restate(row["doc_id"], State.loads(row["state"]))
+            await batch.restate(row["doc_id"])
         following = ["sources", rows[-1]["id"]] if rows else ["sweep", 0]
         await self._save(task, cursor=json.dumps(following), done=task.done + len(rows))
 
@@ -256,7 +260,7 @@ class Tasks:
             state = State.loads(row["state"])
             state.rebase(batch.round, None)
             await self.db.fetch(
-                "UPDATE search_sources SET state = $2, generation = $3, owner = '' WHERE id = $1",
+                "UPDATE search_sources SET state = $2, generation = $3 WHERE id = $1",
                 row["id"],
                 state.dumps(),
                 batch.round,

@@ -17,7 +17,7 @@ FORMS = (FULL, OPEN)
 _ROWS = 100
 _LOCK = "UPDATE search_indexes SET version = version + 1 WHERE name = $1 RETURNING serving, building"
 _BUILDS = "SELECT id, layout FROM search_generations WHERE index_name = $1 AND status <> 'retired' ORDER BY id"
-_STATE = "SELECT state FROM search_sources WHERE index_name = $1 AND doc_id = $2"
+_STATE = "SELECT state, owner FROM search_sources WHERE index_name = $1 AND doc_id = $2"
 _PUT_STATE = """
 INSERT INTO search_sources (index_name, doc_id, owner, generation, state) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (index_name, doc_id) DO UPDATE SET
@@ -74,33 +74,35 @@ class Batch:
 
     async def change(self, doc_id: str, how: Callable[[State], bool]) -> None:
         """Let `how` change what is known of a document, and the generations with it if it was news."""
-        state = await self._state(doc_id)
+        state, owner = await self._state(doc_id)
         if how(state):
-            await self._write(doc_id, state, self.builds)
+            await self._write(doc_id, state, owner, self.builds)
 
     async def refill(self, doc_id: str, fields: dict[str, Any]) -> None:
         """Take the document as its owner has it into the generation being filled."""
-        state = await self._state(doc_id)
+        state, owner = await self._state(doc_id)
         state.rebase(self.round, fields)
-        await self._write(doc_id, state, [build for build in self.builds if build.id == self.building])
+        await self._write(doc_id, state, owner, [build for build in self.builds if build.id == self.building])
 
-    async def restate(self, doc_id: str, state: State) -> None:
+    async def restate(self, doc_id: str) -> None:
         """Write what is known of a document into the generation being filled."""
-        await self._write(doc_id, state, [build for build in self.builds if build.id == self.building])
+        state, owner = await self._state(doc_id)
+        await self._write(doc_id, state, owner, [build for build in self.builds if build.id == self.building])
 
-    async def _state(self, doc_id: str) -> State:
+    async def _state(self, doc_id: str) -> tuple[State, str]:
         found = await self.db.fetch(_STATE, self.index, doc_id)
-        return State.loads(found[0]["state"] if found else "")
+        return (State.loads(found[0]["state"]), found[0]["owner"]) if found else (State(), "")
 
-    async def _write(self, doc_id: str, state: State, builds: Iterable[Build]) -> None:
+    async def _write(self, doc_id: str, state: State, owner: str, builds: Iterable[Build]) -> None:
         fields = state.merged(self.order)
-        owner = ""
-        if fields is not None:
-            owner = person({**fields, "id": doc_id}.get(self.builds[-1].layout.owner))
-            if owner and await self.db.fetch("SELECT person FROM search_erased WHERE person = $1", owner):
-                state.forget()
-                fields = None
-        await self.db.fetch(_PUT_STATE, self.index, doc_id, "" if fields is None else owner, self.round, state.dumps())
+        # Of what is gone, something may be remembered: whose it is must stay known, for the day they are erased.
+        owner = person({**(fields or {}), "id": doc_id}.get(self.builds[-1].layout.owner)) or owner
+        if owner and await self.db.fetch("SELECT person FROM search_erased WHERE person = $1", owner):
+            state.forget()
+            fields = None
+        if state.is_gone:
+            fields = None
+        await self.db.fetch(_PUT_STATE, self.index, doc_id, owner, self.round, state.dumps())
         for build in builds:
             wanted = {} if fields is None else forms(build.layout, doc_id, fields)
             for form in FORMS:

@@ -218,7 +218,7 @@ async def empty(service: SearchService) -> None:
     """Forget everything but the indexes."""
     if is_sqlite(service.db):
         await service.db.fetch("INSERT INTO search_text (search_text) VALUES ('delete-all')")
-    for table in ("documents", "values", "words", "scopes", "sources", "tasks", "erased"):
+    for table in ("documents", "values", "words", "scopes", "sources", "tasks", "task_parts", "erased"):
         await service.db.fetch(f"DELETE FROM search_{table}")
 
 

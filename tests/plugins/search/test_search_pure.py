@@ -167,3 +167,5 @@ def test_a_state_keeps_versions_and_forgets_content() -> None:
     assert State.loads(state.dumps()).merged({"e": 0}) is None
     assert "x" not in state.dumps()
     assert not state.hear("e", "notes", 1, 1, {"title": "z"})
+    assert state.remove("notes", 3)
+    assert state.is_gone

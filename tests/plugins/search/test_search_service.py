@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -433,9 +435,42 @@ async def test_erasing_a_person_takes_documents_words_and_what_still_comes(datab
 
         assert await ids(service, "walrus") == []
         assert [row[1] for row in (await dump(service))["f"]["words"] if row[0] == "w"] == ["seal"]
-        for table in ("sources", "documents", "words", "values", "tasks"):
+        for table in ("sources", "documents", "words", "values", "tasks", "task_parts"):
             assert "walrus" not in str(await service.db.fetch(f"SELECT * FROM search_{table}"))
         assert await is_sound(service.db)
+
+
+PERSONAL = with_index(
+    "notes",
+    documents={Filed: NOTES.documents[Filed], NoteWritten: NOTES.documents[NoteWritten]},
+    filterable={},
+    owner="id",
+)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+async def test_nothing_is_left_of_a_person_in_whichever_order_the_news_come(
+    tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    """S31: the removal by one service must not hide from the erasure what another one said."""
+    async with searching(f"sqlite:///{tmp_path}/{{service}}.db", PERSONAL) as service:
+
+        async def erase() -> None:
+            async with service.db.transaction():
+                await service.forget(UserErased(ADA, datetime.now(UTC)))
+
+        steps = [
+            lambda: hear(service, envelope(Filed(str(ADA), "walrus"), 1, "shelves")),
+            lambda: hear(service, envelope(NoteWritten(str(ADA), "walrus", "walrus", ""), 1)),
+            lambda: hear(service, envelope(NoteRemoved(str(ADA)), 2)),
+            erase,
+        ]
+        for step in order:
+            await steps[step]()
+
+        for table in ("sources", "documents", "words", "values"):
+            assert "walrus" not in str(await service.db.fetch(f"SELECT * FROM search_{table}"))
+        assert (await find(service)).total == 0
 
 
 # Highlights

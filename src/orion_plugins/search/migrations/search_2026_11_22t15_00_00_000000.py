@@ -3,7 +3,7 @@ from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from orion_core.migrations.piccolo import statements
 from orion_plugins.search.dialect import POSTGRES_DOWN, POSTGRES_UP, SQLITE_DOWN, SQLITE_UP
 
-ID = "2026-11-22T13:30:00:000000"
+ID = "2026-11-22T15:00:00:000000"
 VERSION = "1.38.0"
 DESCRIPTION = "the full text of both databases; what must be unique, and what is looked up"
 
