@@ -12,6 +12,7 @@ import pytest
 
 from orion_core.context import ANONYMOUS, SYSTEM, acting
 from orion_core.contracts.search import NoSuchIndex, NoSuchTask, Query, Search
+from orion_core.contracts.users import Users
 from orion_core.errors import Forbidden, Malformed, Unauthenticated
 from orion_core.json_value import Json
 from orion_core.testing import Orion, Person
@@ -265,6 +266,27 @@ async def test_an_erased_person_is_found_no_more(orion: Orion) -> None:
 
     assert ids(await search(orion, admin, family)) == []
     assert (await search(orion, admin, f"id {person.id} {family}", limit=0, mode="all")).json()["total"] == 0
+
+
+async def test_an_owner_gives_all_its_documents_to_services_only(orion: Orion) -> None:
+    """S5, S9: what a rebuild asks for is nothing that people may read."""
+    person = await person_called(orion, word())
+    users = orion.service(Users)
+
+    with acting(SYSTEM):
+        seen, cursor = [], ""
+        while True:
+            page = await users.pages(cursor)
+            seen += [document.plain() for document in page.documents]
+            if page.next_cursor is None:
+                break
+            cursor = page.next_cursor
+        with pytest.raises(Malformed):
+            await users.pages("x")
+    [mine] = [document for document in seen if document["id"] == str(person.id)]
+    assert mine["email"] == person.email
+    with orion.acting_as(person), pytest.raises(Forbidden):
+        await users.pages("")
 
 
 async def test_the_contract_answers_as_the_routes_do(orion: Orion) -> None:
