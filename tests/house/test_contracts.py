@@ -183,7 +183,14 @@ SAMPLES: dict[Any, Any] = {
     type(None): None,
     Json: Json.of({"a": [1, {"b": None}], "é": "ü"}),
 }
-FITTING = {"email": "ada@example.org", "password": "correct horse battery", "event_types": "user.registered"}
+FITTING = {
+    "email": "ada@example.org",
+    "password": "correct horse battery",
+    "event_types": "user.registered",
+    "name": "ada",
+    "allowed_types": "image/*",
+    "subject": "everybody",
+}
 
 
 def sample(kind: Any, field: str = "") -> Any:

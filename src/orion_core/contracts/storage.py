@@ -42,7 +42,7 @@ Right = Literal["read", "write"]
 Method = Literal["GET", "PUT"]
 
 _is_bucket = matches(
-    r"[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9]",
+    r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]",
     "must have 3 to 63 lower-case letters, digits and hyphens, and begin and end with none of the latter",
 )
 _TYPE_PATTERN = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/(?:\*|[a-z0-9][a-z0-9!#$&^_.+-]*)")
@@ -61,8 +61,8 @@ def _are_types(_: object, attribute: attrs.Attribute[Any], given: tuple[str, ...
 
 
 def _are_sizes(_: object, attribute: attrs.Attribute[Any], given: tuple[int, ...]) -> None:
-    if not 1 <= len(given) <= 8 or any(not 16 <= size <= 1024 for size in given):
-        raise invalid(attribute.name, "out_of_range", "must be 1 to 8 sizes from 16 to 1024 pixels")
+    if not 1 <= len(given) <= 8 or any(not 1 <= size <= 1024 for size in given):
+        raise invalid(attribute.name, "out_of_range", "must be 1 to 8 sizes from 1 to 1024 pixels")
 
 
 @value
