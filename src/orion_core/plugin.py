@@ -81,13 +81,15 @@ def _texts(given: Iterable[str]) -> tuple[str, ...]:
 class Searchable:
     """What of a service can be found by the search service: one index, fed by events.
 
-    `documents` maps event classes to functions that make the document of an event (its fields as a dict with the key
-    ``id``), `removals` event classes to functions that give the id of a document that is gone. `text` are the fields
-    that are searched with their weights, `filterable` those that filters and sorting may name with their types,
-    `owner` the field with the id of the person the document belongs to. Whoever holds `permission` sees everything;
-    others see documents of their own, and the fields in `open_to_all` of all others if there are any. `pages` names an
-    operation of the contract that gives documents page by page, for a rebuild: it takes a cursor and answers a value
-    with `documents` (a tuple of `Json`) and `next_cursor`.
+    `documents` maps event classes to functions that make the document of an event (the fields it knows, as a dict with
+    the key ``id``), `removals` event classes to functions that give the id of a document that is gone; the newest event
+    of a subject counts, so the events of one document have one subject. `text` are the fields that are searched with
+    their weights, `filterable` those that filters and sorting may name with their types (str, int, float, bool,
+    datetime, date or UUID; times and ids are text in the document), `owner` the field with the id of the person the
+    document belongs to. Whoever holds `permission` sees everything; others see documents of their own, and the fields
+    in `open_to_all` of all others if there are any. `pages` names an operation of the contract that gives documents
+    page by page, for a rebuild: it takes a cursor and answers a value with `documents` (a tuple of `Json`) and
+    `next_cursor`.
     """
 
     index: str

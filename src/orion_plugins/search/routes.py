@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 from uuid import UUID
 
 from litestar import Controller, Request, get, post
 from litestar.di import NamedDependency
+from litestar.openapi.spec import Example, OpenAPIMediaType, OpenAPIType, Operation, RequestBody, Schema
 from litestar.params import FromPath, QueryParameter
 from litestar.status_codes import HTTP_202_ACCEPTED
 
@@ -14,15 +16,49 @@ from orion_core.contracts.search import IndexStatus, Mode, Query, Results, Searc
 from orion_core.web import Cursor, Limit, needs, signed_in
 from orion_plugins.search.lines import read_lines
 
-IndexName = Annotated[str, QueryParameter(description="which index", max_length=100)]
+
+def _examples(*values: str) -> list[Example]:
+    return [Example(value=value) for value in values]
+
+
+IndexName = Annotated[str, QueryParameter(description="which index", max_length=100, examples=_examples("users"))]
 Text = Annotated[
-    str, QueryParameter(name="q", description='words, "phrases" and -exclusions; at most 1,024 characters')
+    str,
+    QueryParameter(
+        name="q",
+        description='words, "phrases" and -exclusions; at most 1,024 characters',
+        examples=_examples("ada lovel", '"analytical engine" -paper'),
+    ),
 ]
-FilterText = Annotated[str, QueryParameter(name="filter", description='such as `created_at gt "2026-01-01T00:00:00Z"`')]
-Sort = Annotated[str, QueryParameter(description="fields, a minus before those that go down: `-created_at,name`")]
+FilterText = Annotated[
+    str,
+    QueryParameter(
+        name="filter",
+        description="comparisons of declared fields, joined by and, or, not",
+        examples=_examples('name sw "ada" and created_at gt "2026-01-01T00:00:00Z"'),
+    ),
+]
+Sort = Annotated[
+    str,
+    QueryParameter(
+        description="declared fields, a minus before those that go down", examples=_examples("-created_at,name")
+    ),
+]
 Offset = Annotated[int, QueryParameter(ge=0, description="how many hits to leave out; the depth is limited to 1,000")]
 Count = Annotated[int, QueryParameter(ge=0, le=200, description="how many hits, 0 to 200; 0 only counts")]
 Matching = Annotated[Mode, QueryParameter(description="`all`: only hits with all words; `any`: those come first")]
+
+
+@dataclass
+class LinesOperation(Operation):
+    """Describes the body, which the handler reads by itself: lines of JSON are no JSON."""
+
+    def __post_init__(self) -> None:
+        line = '{"id": "7", "version": 1, "title": "Notes", "body": "on the Analytical Engine"}\n'
+        schema = Schema(type=OpenAPIType.STRING, description="one JSON object per line", examples=[line])
+        self.request_body = RequestBody(
+            content={"application/x-ndjson": OpenAPIMediaType(schema=schema)}, required=True
+        )
 
 
 class SearchRoutes(Controller):
@@ -80,6 +116,7 @@ class SearchAdminRoutes(Controller):
         status_code=HTTP_202_ACCEPTED,
         operation_id="search_add",
         summary="Add documents to an index",
+        operation_class=LinesOperation,
     )
     async def add(self, request: Request[Any, Any, Any], search: NamedDependency[Search], index: FromPath[str]) -> Task:
         """One JSON object per line (NDJSON), at most 10,000, each with `id` and `version`. Answers 202."""
