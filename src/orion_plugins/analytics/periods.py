@@ -41,11 +41,16 @@ def zone_of(name: str) -> tzinfo:
 
 def check_range(start: datetime, end: datetime) -> None:
     """Raise `Invalid` unless `start` is before `end` and both are times that events may have."""
-    for name, at in (("start", start), ("end", end)):
-        if not OLDEST <= at <= LATEST:
-            raise invalid(name, "out_of_range", f"must be from {OLDEST.year} to {LATEST.year}")
+    check_time("start", start)
+    check_time("end", end)
     if milliseconds(start) >= milliseconds(end):
         raise invalid("end", "out_of_range", "must be after the start")
+
+
+def check_time(name: str, at: datetime) -> None:
+    """Raise `Invalid` unless `at`, which is called `name`, is a time that events may have."""
+    if not OLDEST <= at <= LATEST:
+        raise invalid(name, "out_of_range", f"must be from {OLDEST.year} to {LATEST.year}")
 
 
 def whole(start: datetime, end: datetime) -> Bucket:

@@ -220,6 +220,7 @@ class AnalyticsService(Analytics):
 
     def _range(self, start: datetime | None, end: datetime | None, zone: tzinfo) -> tuple[datetime, datetime]:
         end = self.clock.now() if end is None else end
+        periods.check_time("end", end)
         return periods.last_days(end, 29, zone) if start is None else start, end
 
     # Administration

@@ -386,6 +386,8 @@ async def test_a_question_needs_a_range_and_a_zone_that_there_is(database_url: s
                 {"start": LATER, "end": NOON},
                 {"start": NOON, "end": NOON},
                 {"start": datetime(1999, 1, 1, tzinfo=UTC), "end": NOON},
+                {"end": datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-23)))},
+                {"end": datetime(1, 1, 1, tzinfo=UTC)},
                 {"zone": "Atlantis"},
                 {"zone": "../etc/passwd"},
                 {"zone": "Europe"},
