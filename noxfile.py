@@ -75,7 +75,7 @@ def processes(session: nox.Session) -> None:
 
 @nox.session
 def chaos(session: nox.Session) -> None:
-    """`kill -9` at random during registrations: 10 kills per stack, 100 with `nox -s chaos -- --full`."""
+    """`kill -9` at random under load, in every service: 10 kills per stack, 100 with `nox -s chaos -- --full`."""
     install(session)
     posargs = list(session.posargs)
     kills = "100" if "--full" in posargs else "10"
