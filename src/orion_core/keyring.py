@@ -43,17 +43,17 @@ class Keyring:
         return cls(*((Key(secrets.token_hex(4), secrets.token_bytes(32)),) for _ in range(3)))
 
     @classmethod
-    def parse(cls, text: str) -> Keyring:
-        """Read the JSON form; raises `StartRefused` for what is no keyring, without showing any of it."""
+    def parse(cls, text: str, source: str = "ORION_KEYRING") -> Keyring:
+        """Read the JSON form; raises `StartRefused` for what is no keyring, naming its `source` and showing nothing."""
         try:
             document = json.loads(text)
             lists = [tuple(_key(item) for item in document[kind]) for kind in ("signing", "pepper", "encryption")]
         except (ValueError, KeyError, TypeError) as error:
-            raise StartRefused(
-                [f"ORION_KEYRING holds no keyring ({type(error).__name__}): make one with: orion keyring new"]
-            ) from None
+            wrong = f"{source} holds no keyring ({type(error).__name__})"
+            advice = "restore it, passwords and tokens need it; a new deployment makes one with: orion keyring new"
+            raise StartRefused([f"{wrong}: {advice}"]) from None
         if not all(lists):
-            raise StartRefused(["ORION_KEYRING lacks a key of each kind: signing, pepper and encryption"])
+            raise StartRefused([f"{source} lacks a key of each kind: signing, pepper and encryption"])
         return cls(*lists)
 
     @classmethod
@@ -62,31 +62,41 @@ class Keyring:
         if source.lstrip().startswith("{"):
             return cls.parse(source)
         try:
-            return cls.parse(Path(source).read_text())
-        except OSError as error:
-            raise StartRefused([f"ORION_KEYRING: {source} cannot be read ({error.strerror})"]) from error
+            return cls.parse(Path(source).read_text(), source)
+        except (OSError, UnicodeDecodeError) as error:
+            raise StartRefused([f"ORION_KEYRING: {source} cannot be read ({error})"]) from error
 
     @classmethod
     def load_or_create(cls, path: Path) -> Keyring:
-        """Read the file at `path`; if there is none, write a new keyring there with mode 0600."""
+        """Read the file at `path`; if there is none, write a new keyring there with mode 0600.
+
+        Raises `StartRefused` where that cannot be done.
+        """
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(cls.generate().dump())
-                file.flush()
-                os.fsync(file.fileno())
-            # link() fails if another process was faster, so both go on with the same keys.
             try:
-                os.link(draft, path)
-            except FileExistsError:
-                pass
-            finally:
-                draft.unlink()
-            # Passwords hashed with a pepper that a power cut took away could never be checked again.
-            sync_folder(path.parent)
+                cls._create(path)
+            except OSError as error:
+                raise StartRefused([f"ORION_DATA_DIR: {path.parent} cannot be written ({error.strerror})"]) from error
         return cls.load(str(path))
+
+    @classmethod
+    def _create(cls, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(cls.generate().dump())
+            file.flush()
+            os.fsync(file.fileno())
+        # link() fails if another process was faster, so both go on with the same keys.
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+        # Passwords hashed with a pepper that a power cut took away could never be checked again.
+        sync_folder(path.parent)
 
     def dump(self) -> str:
         """The JSON form."""

@@ -329,8 +329,15 @@ _SCALARS: dict[Any, Callable[[str], Any]] = {
     bool: _boolean,
     int: _number(int, "a whole number"),
     float: _number(float, "a number"),
-    timedelta: lambda text: timedelta(seconds=_SCALARS[float](text)),
+    timedelta: _number(lambda text: _seconds(float(text)), "a number of seconds"),
 }
+
+
+def _seconds(number: float) -> timedelta:
+    try:
+        return timedelta(seconds=number)
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
 
 
 def parse(raw: Any, hint: Any) -> Any:

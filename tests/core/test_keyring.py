@@ -50,7 +50,7 @@ def test_a_keyring_does_not_show_its_keys() -> None:
     ],
 )
 def test_what_is_no_keyring_is_refused_without_showing_it(text: str) -> None:
-    with pytest.raises(StartRefused, match=r"ORION_KEYRING holds no keyring .* make one with") as no:
+    with pytest.raises(StartRefused, match=r"ORION_KEYRING holds no keyring .* restore it") as no:
         Keyring.parse(text)
 
     assert "c2hvcnQ" not in str(no.value)
@@ -84,3 +84,18 @@ def test_all_who_make_the_first_keyring_at_once_get_the_same(tmp_path: Path) -> 
         made = set(threads.map(Keyring.load_or_create, [tmp_path / "keyring.json"] * 16))
 
     assert len(made) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file where the data folder should be")
+
+    with pytest.raises(StartRefused, match=r"ORION_DATA_DIR: .*taken cannot be written"):
+        Keyring.load_or_create(tmp_path / "taken" / "keyring.json")
+
+
+def test_a_file_that_is_no_keyring_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "keyring.json"
+    path.write_text("{}")
+
+    with pytest.raises(StartRefused, match=r"keyring\.json holds no keyring"):
+        Keyring.load_or_create(path)
