@@ -16,6 +16,7 @@ ELSEWHERE = ("--ignore=tests/chaos", "--ignore=tests/examples", "--ignore=tests/
 TYPED = (
     "hosts/app.py",
     "examples/quickstart.py",
+    "examples/tour.py",
     "examples/embed_in_your_app/litestar_app.py",
     "examples/referrals/src/acme_referrals",
 )
@@ -88,6 +89,7 @@ def benchmarks(session: nox.Session) -> None:
     """Figures of time, rate and memory, reported and never asserted."""
     install(session)
     session.run("python", "benchmarks/footprint.py", *session.posargs)
+    session.run("python", "benchmarks/big_file.py")
 
 
 @nox.session(default=False)
