@@ -172,7 +172,9 @@ def test_doctor_settings_lists_those_of_plugins_too() -> None:
 
 
 def test_migrations_are_shown_applied_and_undone() -> None:
-    assert "pending in analytics, auth, notifications, search, storage, users, webhooks" in invoke("migrate", "status")[1]
+    assert (
+        "pending in analytics, auth, notifications, search, storage, users, webhooks" in invoke("migrate", "status")[1]
+    )
     code, printed, _ = invoke("migrate", "up", "users")
     assert code == 0
     assert "users: applied" in printed
