@@ -16,6 +16,7 @@ ELSEWHERE = ("--ignore=tests/chaos", "--ignore=tests/examples", "--ignore=tests/
 TYPED = (
     "hosts/app.py",
     "examples/quickstart.py",
+    "examples/tour.py",
     "examples/embed_in_your_app/litestar_app.py",
     "examples/referrals/src/acme_referrals",
 )
@@ -75,7 +76,7 @@ def processes(session: nox.Session) -> None:
 
 @nox.session
 def chaos(session: nox.Session) -> None:
-    """`kill -9` at random during registrations: 10 kills per stack, 100 with `nox -s chaos -- --full`."""
+    """`kill -9` at random under load, in every service: 10 kills per stack, 100 with `nox -s chaos -- --full`."""
     install(session)
     posargs = list(session.posargs)
     kills = "100" if "--full" in posargs else "10"
@@ -88,6 +89,7 @@ def benchmarks(session: nox.Session) -> None:
     """Figures of time, rate and memory, reported and never asserted."""
     install(session)
     session.run("python", "benchmarks/footprint.py", *session.posargs)
+    session.run("python", "benchmarks/big_file.py")
 
 
 @nox.session(default=False)

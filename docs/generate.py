@@ -38,6 +38,7 @@ from orion_core import composition
 from orion_core.adapters.choose import SCHEMES
 from orion_core.cli.doctor import known
 from orion_core.contract import Contract, Operation, operations
+from orion_core.contracts.platform import RequestsMeasured
 from orion_core.errors import CATEGORIES, Error, category
 from orion_core.events import event_type, is_event
 from orion_core.plugin import Discovery, Hooks, Plugin, discover
@@ -233,10 +234,14 @@ def events_page(plugins: Mapping[str, Plugin]) -> str:
         "# Events",
         inspect.cleandoc(INTRO["events"]),
     ]
-    for name, plugin in plugins.items():
-        for cls in declared(plugin.contract) if plugin.contract else ():
-            if not is_event(cls):
-                continue
+    told = [
+        (f"[{name}](services/{name}.md)", cls)
+        for name, plugin in plugins.items()
+        for cls in (declared(plugin.contract) if plugin.contract else ())
+    ]
+    told += [("every service, published by core", cls) for cls in declared(RequestsMeasured)]
+    for owner, cls in told:
+        if is_event(cls):
             kind = event_type(cls)
             hearers = [
                 f"`{each.queue}`" for other in plugins.values() for each in other.listeners if kind.name in each.names
@@ -246,7 +251,7 @@ def events_page(plugins: Mapping[str, Plugin]) -> str:
             rows = [
                 ("version", str(kind.version)),
                 ("class", f"`{cls.__module__}.{cls.__name__}`"),
-                ("owner", f"[{name}](services/{name}.md)"),
+                ("owner", owner),
                 ("about", f"`{kind.subject}`" if kind.subject else "-"),
                 ("must be heard", "yes: reaching no queue is an alarm" if kind.heard else "no"),
                 ("heard by", ", ".join(hearers) or "nobody so far"),

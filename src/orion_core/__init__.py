@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from orion_core.events import Envelope, Events, event, on, on_all
     from orion_core.ids import new_id
     from orion_core.jobs import Discard, Jobs, Retry, job
+    from orion_core.json_value import Json
     from orion_core.litestar_plugin import OrionPlugin
     from orion_core.platform import Platform
     from orion_core.plugin import Plugin, hookimpl
@@ -55,6 +56,7 @@ _HOME = {
     ),
     "events": ("Envelope", "Events", "event", "on", "on_all"),
     "ids": ("new_id",),
+    "json_value": ("Json",),
     "jobs": ("Discard", "Jobs", "Retry", "job"),
     "platform": ("Platform",),
     "plugin": ("Plugin", "hookimpl"),
@@ -85,6 +87,7 @@ __all__ = [
     "Forbidden",
     "Invalid",
     "Jobs",
+    "Json",
     "Mail",
     "NotFound",
     "OrionPlugin",

@@ -22,6 +22,7 @@ from cattrs.errors import BaseValidationError
 from cattrs.preconf.json import JsonConverter, make_converter
 
 from orion_core.errors import FieldError, Invalid, Malformed
+from orion_core.json_value import Json
 from orion_core.values import describe
 
 T = TypeVar("T")
@@ -161,6 +162,8 @@ def _converter() -> JsonConverter:
     for kind, accepts in ((str, (str,)), (int, (int,)), (float, (int, float)), (bool, (bool,))):
         converter.register_structure_hook(kind, _strict(kind, accepts))
     converter.register_structure_hook(type(None), _null)
+    converter.register_structure_hook(Json, lambda given, _: Json.of(given))
+    converter.register_unstructure_hook(Json, Json.plain)
     converter.register_structure_hook(UUID, _uuid)
     converter.register_unstructure_hook(UUID, str)
     converter.register_structure_hook(datetime, _time)

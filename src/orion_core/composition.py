@@ -10,21 +10,38 @@ from typing import Any
 
 import attrs
 
+from orion_core import erasure
 from orion_core.contract import Contract, operations
 from orion_core.errors import StartRefused
-from orion_core.events import Events, event_type, is_event
+from orion_core.events import Events, Listener, event_type, is_event
 from orion_core.jobs import Jobs
 from orion_core.keyring import Keyring
 from orion_core.migrate import CORE, MigrationApp
-from orion_core.plugin import Discovery, Plugin
+from orion_core.plugin import Catalogue, Discovery, Plugin, Services
+from orion_core.ports.blobs import Blobs
 from orion_core.ports.cache import Cache
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_core.ports.identity import Identity
 from orion_core.ports.mail import Mail
+from orion_core.ports.purge import Purge
 from orion_core.settings import Settings
 
-PORTS: tuple[type, ...] = (Database, Events, Jobs, Cache, Clock, Mail, Identity, Keyring, Settings)
+PORTS: tuple[type, ...] = (
+    Database,
+    Events,
+    Jobs,
+    Cache,
+    Clock,
+    Mail,
+    Blobs,
+    Purge,
+    Identity,
+    Keyring,
+    Catalogue,
+    Services,
+    Settings,
+)
 
 _PEER = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 
@@ -76,6 +93,11 @@ def has_database(plugin: Plugin) -> bool:
     wanted = {Database, Events, Jobs} & set(needs(plugin).values())
     lasting = [listener for listener in plugin.listeners if not listener.broadcast]
     return bool(plugin.tables or wanted or lasting or plugin.jobs)
+
+
+def hears(plugin: Plugin) -> tuple[Listener, ...]:
+    """All listeners in the name of `plugin`: those of its service, and core's own where there is a database."""
+    return (*plugin.listeners, *(erasure.hears(plugin.name) if has_database(plugin) else ()))
 
 
 def check(discovery: Discovery, served: Mapping[str, Plugin]) -> list[str]:

@@ -13,7 +13,7 @@ from litestar.plugins import InitPlugin
 from orion_core.errors import Error
 from orion_core.platform import Platform
 from orion_core.settings import Settings
-from orion_core.web.app import own_handlers, provided, wrapped_in_guard
+from orion_core.web.app import json_support, own_handlers, provided, wrapped_in_guard
 from orion_core.web.client_ip import networks
 from orion_core.web.edge import edge
 from orion_core.web.guard import check_rules
@@ -55,5 +55,9 @@ class OrionPlugin(InitPlugin):
         app_config.middleware = [on_the_edge, wrapped_in_guard(platform.identity), *app_config.middleware]
         # The application's own errors stay its own.
         app_config.exception_handlers = {Error: handlers()[Error], **app_config.exception_handlers}
+        support = json_support()
+        app_config.type_encoders = {**support["type_encoders"], **(app_config.type_encoders or {})}
+        app_config.type_decoders = [*support["type_decoders"], *(app_config.type_decoders or [])]
+        app_config.plugins = [*app_config.plugins, *support["plugins"]]
         app_config.lifespan = [*app_config.lifespan, lifespan]
         return app_config

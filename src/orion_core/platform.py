@@ -31,6 +31,8 @@ from orion_core.calls import CallKeys, CallRouter
 from orion_core.context import ANONYMOUS, Actor
 from orion_core.contract import Call, Contract, Operation, stub
 from orion_core.contracts.auth import AUDIENCE, AccessChanged, Auth, SessionRevoked
+from orion_core.contracts.platform import RequestsMeasured
+from orion_core.erasure import Erasure
 from orion_core.errors import StartRefused
 from orion_core.events import Events, Listener, event_type
 from orion_core.housekeeping import purging
@@ -39,14 +41,17 @@ from orion_core.inbox import receive
 from orion_core.jobs import Jobs
 from orion_core.keyring import Keyring
 from orion_core.migrate import MigrationApp, pending, up
+from orion_core.observability.requests import RequestMeter, RequestReporter
 from orion_core.outbox import Outbox, Relay
-from orion_core.plugin import Discovery, Plugin, discover
+from orion_core.plugin import Catalogue, Discovery, Plugin, Services, discover
+from orion_core.ports.blobs import Blobs
 from orion_core.ports.bus import Bus, Delivery, Subscription
 from orion_core.ports.cache import Cache
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database, DatabaseUnavailable, in_transaction
 from orion_core.ports.identity import Identity
 from orion_core.ports.mail import Mail
+from orion_core.ports.purge import Purge
 from orion_core.queue import JobQueue
 from orion_core.settings import Settings, from_env
 from orion_core.web.app import build
@@ -103,6 +108,11 @@ class Platform:
         self._stack = contextlib.AsyncExitStack()
         self._app: App | None = None
         self._serves = False
+        self._blobs: Blobs | None = None
+        self._purge: Purge | None = None
+        wrapping = next((name for name, plugin in self.plugins.items() if plugin.asgi), "")
+        self._meter = RequestMeter(self.prefixes, wrapping or next(iter(self.plugins), ""))
+        self._reporter: RequestReporter | None = None
         self._open = False
         self._check()
 
@@ -206,6 +216,8 @@ class Platform:
             relay.wake()
         for queue in self.queues.values():
             queue.wake()
+        if self._reporter is not None:
+            self._reporter.wake()
 
     async def _dispatch(self, operation: Operation, args: dict[str, Any]) -> Any:
         call = self._calls.get(operation.contract)
@@ -240,6 +252,11 @@ class Platform:
         stack.push_async_callback(self._cache.aclose)
         self._mail = await choose.open_mail(self.settings)
         stack.push_async_callback(self._mail.aclose)
+        if any({Blobs, Purge} & set(composition.needs(plugin).values()) for plugin in self.plugins.values()):
+            self._blobs = await choose.open_blobs(self.settings, self.clock)
+            stack.push_async_callback(self._blobs.aclose)
+            self._purge = await choose.open_purge(self.settings)
+            stack.push_async_callback(self._purge.aclose)
         # Never the environment's proxies: calls between hosts stay inside.
         self._client = httpx.AsyncClient(
             trust_env=False, timeout=calls.TIMEOUT, limits=httpx.Limits(max_connections=200)
@@ -323,7 +340,17 @@ class Platform:
             return self.settings
         if kind is Identity:
             return self.identity
-        ports: dict[type, Any] = {Cache: self._cache, Clock: self.clock, Mail: self._mail}
+        if kind is Catalogue:
+            return Catalogue(self.discovery.plugins)
+        if kind is Services:
+            return self
+        ports: dict[type, Any] = {
+            Blobs: self._blobs,
+            Cache: self._cache,
+            Clock: self.clock,
+            Mail: self._mail,
+            Purge: self._purge,
+        }
         if kind in ports:
             return ports[kind]
         if kind is plugin.settings:
@@ -355,6 +382,7 @@ class Platform:
         subscriptions = self._subscriptions()
         await bus.declare(subscriptions, self._families())
         heard = {name for subscription in subscriptions for name in subscription.events}
+        erasures: dict[str, Erasure] = {}
         # Left in reverse: listeners stop first, then jobs, then the relays, which carry what both still told.
         relays, jobs, listening = self._together(), self._together(), self._together()
         grace = self.settings.shutdown_grace
@@ -362,15 +390,21 @@ class Platform:
             outbox, queue = self._outbox(name), self._queue(name)
             relay = Relay(name, db, bus, self.settings.relay_interval, heard)
             outbox.wakes(relay.wake)
-            queue.serve(self.services[name], purging(name, db))
+            erasures[name] = Erasure(db, queue)
+            queue.serve(self.services[name], purging(name, db) | erasures[name].work(name))
             relay.start()
             relays.append(relay.stop)
             self._relays.append(relay)
             jobs.append(functools.partial(queue.stop, grace))
             await queue.start()
+        if event_type(RequestsMeasured).name in heard:
+            self._reporter = RequestReporter(self._meter, self.outboxes, self.databases, self.clock)
+            self._reporter.start()
+            self._stack.push_async_callback(self._reporter.stop)
         for name, service in self.services.items():
-            for listener in self.plugins[name].listeners:
-                handler = receive(service, name, listener, self.databases.get(name))
+            for listener in composition.hears(self.plugins[name]):
+                own = listener in self.plugins[name].listeners
+                handler = receive(service if own else erasures[name], name, listener, self.databases.get(name))
                 consumer = await bus.subscribe(_subscription(listener), handler)
                 listening.append(functools.partial(consumer.stop, grace))
         dropping = (event_type(SessionRevoked).name, event_type(AccessChanged).name)
@@ -392,12 +426,17 @@ class Platform:
             _subscription(listener)
             for name in self.deployment
             if (plugin := self.discovery.plugins.get(name)) is not None
-            for listener in plugin.listeners
+            for listener in composition.hears(plugin)
         ]
 
     def _families(self) -> list[str]:
         told = [name for plugin in self.discovery.plugins.values() for name in composition.tells(plugin)]
-        heard = [name for plugin in self.discovery.plugins.values() for lis in plugin.listeners for name in lis.names]
+        heard = [
+            name
+            for plugin in self.discovery.plugins.values()
+            for lis in composition.hears(plugin)
+            for name in lis.names
+        ]
         return sorted({name.partition(".")[0] for name in [*told, *heard]})
 
     # The HTTP face
@@ -428,7 +467,7 @@ class Platform:
         settings = self.settings
         made = build(
             self.routes,
-            self.contracts,
+            {**self.contracts, "blobs": _Late(lambda: self._blobs)},
             self._identity,
             version=VERSION,
             docs=settings.docs,
@@ -439,7 +478,7 @@ class Platform:
             if plugin.asgi is not None:
                 app = plugin.asgi(app, self)
         router = CallRouter(self.services, self._call_keys) if self._call_keys else None
-        return edge(with_fixed(app, self._answer_health, router), networks(settings.trusted_proxies))
+        return edge(with_fixed(app, self._answer_health, router), networks(settings.trusted_proxies), self._meter.count)
 
     async def _answer_health(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.health(scope, receive, send)
@@ -456,6 +495,8 @@ class Platform:
                 probes[name]["cache"] = Supporting(self._cache.check)
             if Mail in wanted:
                 probes[name]["mail"] = Supporting(self._mail.check)
+            if Blobs in wanted and self._blobs is not None:
+                probes[name]["blobs"] = Supporting(self._blobs.check)
             for check, ask in plugin.checks.items():
                 service = self.services.get(name)
                 probes[name][check] = lambda ask=ask, service=service: ask(service)
@@ -501,7 +542,7 @@ class Platform:
             issuer=self.settings.issuer,
             audience=AUDIENCE,
             clock=self.clock,
-            cache=_LateCache(self),
+            cache=_Late(lambda: self._cache),
             local="auth" in self.plugins,
         )
 
@@ -517,14 +558,14 @@ class Platform:
         return Keyring.load_or_create(path) if create or path.exists() else Keyring.generate()
 
 
-class _LateCache:
-    """The cache of a platform that may not be open yet."""
+class _Late:
+    """Stands for something of a platform that may not be open yet."""
 
-    def __init__(self, platform: Platform) -> None:
-        self._platform = platform
+    def __init__(self, find: Callable[[], Any]) -> None:
+        self._find = find
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._platform._cache, name)  # noqa: SLF001 - the platform's own helper
+        return getattr(self._find(), name)
 
 
 def _subscription(listener: Listener) -> Subscription:

@@ -16,7 +16,7 @@ import importlib.metadata
 import re
 import types
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import attrs
 import pluggy
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from orion_core.settings import Settings
 
+C = TypeVar("C", bound=Contract)
 GROUP = "orion.plugins"
 hookspec = pluggy.HookspecMarker("orion")
 hookimpl = pluggy.HookimplMarker("orion")
@@ -64,8 +65,56 @@ def _types(given: Iterable[type]) -> tuple[type, ...]:
     return tuple(given)
 
 
+def _searchables(given: Iterable[Searchable]) -> tuple[Searchable, ...]:
+    return tuple(given)
+
+
+def _kinds(given: Iterable[PreferenceKind]) -> tuple[PreferenceKind, ...]:
+    return tuple(given)
+
+
 def _texts(given: Iterable[str]) -> tuple[str, ...]:
     return tuple(given)
+
+
+@attrs.frozen(kw_only=True)
+class Searchable:
+    """What of a service can be found by the search service: one index, fed by events.
+
+    `documents` maps event classes to functions that make the document of an event (the fields it knows, as a dict with
+    the key ``id``), `removals` event classes to functions that give the id of a document that is gone; the newest event
+    of a subject counts, so the events of one document have one subject. `text` are the fields that are searched with
+    their weights, `filterable` those that filters and sorting may name with their types (str, int, float, bool,
+    datetime, date or UUID; times and ids are text in the document), `owner` the field with the id of the person the
+    document belongs to. Whoever holds `permission` sees everything; others see documents of their own, and the fields
+    in `open_to_all` of all others if there are any. `pages` names an operation of the contract that gives documents
+    page by page, for a rebuild: it takes a cursor and answers a value with `documents` (a tuple of `Json`) and
+    `next_cursor`.
+    """
+
+    index: str
+    documents: Mapping[type, Callable[[Any], Mapping[str, Any]]]
+    removals: Mapping[type, Callable[[Any], str]] = attrs.field(factory=dict)
+    text: Mapping[str, float] = attrs.field(factory=dict)
+    filterable: Mapping[str, type] = attrs.field(factory=dict)
+    owner: str = ""
+    permission: str = ""
+    open_to_all: Sequence[str] = attrs.field(default=(), converter=_texts)
+    pages: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class PreferenceKind:
+    """One preference that a plugin declares: its dotted `key`, its type, its default, and what may be chosen.
+
+    `type` is string, integer, number, boolean, timestamp or json. The value of a `private` one never leaves in events.
+    """
+
+    key: str
+    type: str
+    default: Any = None
+    allowed: Sequence[Any] = attrs.field(default=(), converter=tuple)
+    private: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -76,8 +125,9 @@ class Plugin:
     typed fields are its needs. `routes` are Litestar controllers below ``/api/v1/<name>``; `prefixes` are public paths
     beside that. `tables` are Piccolo tables and `migrations` the package of their migrations. `settings` is a frozen
     attrs class filled from ``ORION_<NAME>_*``. `permissions` are names ``resource:action`` that its routes ask for.
-    `checks` are more health checks by name, given the service. `asgi` wraps the application of the whole host, given it
-    and the `Host`; at most one plugin may give it. `port` is where a process with this service alone listens.
+    `checks` are more health checks by name, given the service. `searchable` is what the search service may find of it,
+    `preferences` what people may set of it. `asgi` wraps the application of the whole host, given it and the `Host`; at
+    most one plugin may give it. `port` is where a process with this service alone listens.
     """
 
     name: str = attrs.field(kw_only=False)
@@ -89,6 +139,8 @@ class Plugin:
     permissions: Sequence[str] = attrs.field(default=(), converter=_texts)
     prefixes: Sequence[str] = attrs.field(default=(), converter=_texts)
     checks: Mapping[str, Callable[[Any], Awaitable[Check]]] = attrs.field(factory=dict)
+    searchable: Sequence[Searchable] = attrs.field(default=(), converter=_searchables)
+    preferences: Sequence[PreferenceKind] = attrs.field(default=(), converter=_kinds)
     asgi: Callable[[Any, Host], Any] | None = None
     port: int = 0
 
@@ -130,6 +182,42 @@ class Plugin:
     def paths(self) -> tuple[str, ...]:
         """Every public prefix it answers under."""
         return (f"/api/v1/{self.name}", *self.prefixes)
+
+
+@attrs.frozen
+class Catalogue:
+    """What all installed plugins declare about themselves; a need of this type is filled for services that work for all
+    others, such as search."""
+
+    plugins: Mapping[str, Plugin]
+
+    @property
+    def searchable(self) -> Mapping[str, tuple[str, Searchable]]:
+        """Every index with the service it belongs to."""
+        return {item.index: (name, item) for name, plugin in self.plugins.items() for item in plugin.searchable}
+
+    @property
+    def preferences(self) -> Mapping[str, PreferenceKind]:
+        """Every declared preference by key."""
+        return {item.key: item for plugin in self.plugins.values() for item in plugin.preferences}
+
+    @property
+    def contracts(self) -> Mapping[str, type[Contract]]:
+        """Every contract by the name of its service."""
+        return {name: plugin.contract for name, plugin in self.plugins.items() if plugin.contract is not None}
+
+
+class Services(Protocol):
+    """Reaches any contract by its class; a need of this type is filled for services that find out at run time whom they
+    ask, such as search, which asks the owners of what it indexes.
+
+    The check for circles of calls cannot see these calls: whoever needs this may only ask services that do not ask
+    back.
+    """
+
+    def service(self, contract: type[C]) -> C:
+        """What `contract` promises, wherever it is kept."""
+        ...
 
 
 class Hooks:

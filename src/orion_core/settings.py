@@ -92,6 +92,16 @@ class Settings:
     mail_url: str = attrs.field(
         default="file:///{data}/mail", repr=_url, metadata=_help("file:///folder, smtp://… or smtps://…")
     )
+    blobs_url: str = attrs.field(
+        default="file:///{data}/blobs",
+        repr=_url,
+        metadata=_help("where files are kept: file:///folder, memory: or s3://bucket"),
+    )
+    purge_url: str = attrs.field(
+        default="none:",
+        repr=_url,
+        metadata=_help("how a CDN is told to forget: none: or the https://… address of its purge call"),
+    )
     peers: Mapping[str, tuple[str, ...]] = attrs.field(
         factory=dict, converter=_peers, metadata=_help("services served elsewhere: name=url|url,name=url")
     )
@@ -153,6 +163,10 @@ class Settings:
     def mail(self) -> str:
         """The mail URL, placeholders filled in."""
         return self._fill(self.mail_url, "")
+
+    def blobs(self) -> str:
+        """The blobs URL, placeholders filled in."""
+        return self._fill(self.blobs_url, "")
 
     @property
     def issuer(self) -> str:

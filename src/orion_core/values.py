@@ -20,6 +20,7 @@ from uuid import UUID
 import attrs
 
 from orion_core.errors import FieldError, Invalid
+from orion_core.json_value import Json
 
 T = TypeVar("T")
 
@@ -34,6 +35,7 @@ _NAMES: dict[type, str] = {
     date: "a date",
     timedelta: "a duration",
     Decimal: "a decimal number",
+    Json: "a JSON value",
     type(None): "null",
 }
 SCALARS = tuple(_NAMES)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 
+from load import TRACKED, Crowd
+
 from orion_core.composition import has_database
 from orion_core.plugin import discover
 from orion_core.ports.database import Database
+
+HOUR_MS = 3_600_000
 
 # A job that runs by itself is always delayed; every other one has to end, as has every delivery.
 _OPEN = (
@@ -50,13 +54,12 @@ async def missing(databases: Mapping[str, Database]) -> dict[str, int]:
     return found
 
 
-async def broken(
-    databases: Mapping[str, Database], mails: Sequence[Path], registered: Mapping[str, str], known: set[str]
-) -> list[str]:
+async def broken(databases: Mapping[str, Database], mails: Sequence[Path], crowd: Crowd, *others: str) -> list[str]:
     """Every way in which the databases and mails differ from what they must be, in words; none if all is well.
 
-    `registered` are the ids that were answered with 201, by address; `known` are all addresses ever asked for.
+    `others` are the addresses of people beside the `crowd`.
     """
+    registered, known = crowd.registered, {*others, *(attempt.email for attempt in crowd.attempts)}
     auth, users = databases["auth"], databases["users"]
     notifications, analytics = databases["notifications"], databases["analytics"]
     accounts = {str(row["id"]): row["email"] for row in await auth.fetch("SELECT id, email FROM users")}
@@ -82,9 +85,17 @@ async def broken(
     problems += [f"the mail to {row['address']} is {row['status']}" for row in deliveries if row["status"] != "sent"]
     problems += _mails(mails, {row["address"]: row["message_id"] for row in deliveries})
 
-    problems += _counts("user.registered", told, "registered_at", await _days(analytics, "user.registered"))
     started = await auth.fetch("SELECT data FROM orion_outbox WHERE name = 'auth.session_started'")
-    problems += _counts("auth.session_started", started, "started_at", await _days(analytics, "auth.session_started"))
+    problems += await _counted(analytics, "user.registered", _hours(told, "registered_at"))
+    problems += await _counted(analytics, "auth.session_started", _hours(started, "started_at"))
+    for service, name in (("storage", "storage.object_created"), ("webhooks", "webhook.delivered")):
+        rows = await databases[service].fetch("SELECT event_id FROM orion_outbox WHERE name = $1", name)
+        problems += await _counted(analytics, name, Counter({None: len(rows)}))
+    problems += await _tracked(analytics, crowd)
+
+    sent = await databases["webhooks"].fetch("SELECT id, message_id, status FROM webhook_deliveries")
+    problems += [f"the webhook {row['id']} is {row['status']}" for row in sent if row["status"] != "succeeded"]
+    problems += _doubles("webhook", [str(row["message_id"]) for row in sent])
 
     problems += [f"{queue} heard {-count} events too many" for queue, count in (await missing(databases)).items()]
     for name, db in databases.items():
@@ -119,11 +130,36 @@ def _mails(paths: Sequence[Path], wanted: Mapping[str, str]) -> list[str]:
     ]
 
 
-async def _days(analytics: Database, metric: str) -> dict[str, int]:
-    rows = await analytics.fetch("SELECT day, count FROM analytics_counts WHERE metric = $1", metric)
-    return {str(row["day"]): row["count"] for row in rows}
+_ROLLED_UP = (
+    "SELECT r.hour_ms, CAST(SUM(r.events) AS BIGINT) AS n FROM analytics_counts r JOIN analytics_hours h "
+    "ON h.hour_ms = r.hour_ms AND h.generation = r.generation WHERE r.name = $1 AND r.property = '' GROUP BY r.hour_ms"
+)
 
 
-def _counts(metric: str, told: Sequence[dict[str, Any]], field: str, counted: Mapping[str, int]) -> list[str]:
-    days = Counter(str(datetime.fromisoformat(json.loads(row["data"])[field]).astimezone(UTC).date()) for row in told)
-    return [] if days == counted else [f"{metric} happened {dict(days)} times and is counted {dict(counted)}"]
+async def _counted(analytics: Database, metric: str, told: Counter[int | None]) -> list[str]:
+    """Raw events and roll-ups both say what was told, hour by hour where `told` knows the hours."""
+    kept = await analytics.fetch("SELECT at_ms FROM analytics_events WHERE name = $1", metric)
+    raw: Counter[int | None] = Counter(row["at_ms"] // HOUR_MS * HOUR_MS for row in kept)
+    rows = await analytics.fetch(_ROLLED_UP, metric)
+    rolled: Counter[int | None] = Counter({row["hour_ms"]: row["n"] for row in rows})
+    problems = [] if raw == rolled else [f"{metric} is rolled up as {rolled}, and the raw events are {raw}"]
+    if None in told:
+        raw = Counter({None: raw.total()})
+    return problems + ([] if raw == told else [f"{metric} was told {told} and is counted {raw}"])
+
+
+async def _tracked(analytics: Database, crowd: Crowd) -> list[str]:
+    """What was acknowledged is there, once; what was sent may be."""
+    rows = await analytics.fetch("SELECT message_id, name FROM analytics_events")
+    found = {row["message_id"] for row in rows if row["name"] == TRACKED}
+    sent = {attempt.name: attempt.tracked for attempt in crowd.attempts if attempt.tracked is not None}
+    lost = {name for name, status in sent.items() if status == 202} - found
+    problems = [f"the event of {name} was answered 202 and is lost" for name in lost]
+    problems += [f"nobody sent the event {name}" for name in found - sent.keys()]
+    problems += _doubles("raw event", [row["message_id"] for row in rows])
+    return problems + await _counted(analytics, TRACKED, Counter({None: len(found)}))
+
+
+def _hours(told: Sequence[dict[str, Any]], field: str) -> Counter[int | None]:
+    times = [datetime.fromisoformat(json.loads(row["data"])[field]).timestamp() for row in told]
+    return Counter(int(at * 1000) // HOUR_MS * HOUR_MS for at in times)

@@ -1,10 +1,16 @@
-"""People who register all the time, whatever happens to the other side, and remember what they were answered."""
+"""People who register, keep a file and track an event, whatever happens to the other side.
+
+They remember what they were answered.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import random
 from collections import Counter
-from typing import Self
+from collections.abc import AsyncIterator
+from typing import Any, Self
 
 import attrs
 import httpx
@@ -12,18 +18,35 @@ import httpx
 from orion_core.testing.engines import until
 
 PASSWORD = "correct horse battery staple"
-EXPECTED = {201, 502, 503, 504}
+BUCKET = "chaos"
+TRACKED = "chaos.done"
+PIECES = 8
+PIECE = 32 * 1024
+EXPECTED = {201, 202, 502, 503, 504}
 """Done, or nobody can say: anything else is a defect, a 500 and a 409 for a new address included."""
 
 
 @attrs.define(eq=False)
 class Attempt:
-    """One registration. `status` is 0 when no answer came, -1 when nobody was there to ask."""
+    """One registration, and what its person did then: an upload and an event, None if it did not come to that.
+
+    `status`, `upload` and `tracked` are 0 when no answer came, -1 when nobody was there to ask. `doing` is the step
+    that is under way.
+    """
 
     email: str
     status: int | None = None
     user_id: str = ""
+    upload: int | None = None
+    digest: bytes = b""
+    tracked: int | None = None
+    doing: str = "registration"
     detail: str = ""
+
+    @property
+    def name(self) -> str:
+        """The address without its domain."""
+        return self.email.partition("@")[0]
 
 
 @attrs.define
@@ -86,7 +109,11 @@ class Crowd:
     @property
     def unexpected(self) -> list[Attempt]:
         """Answers that must not be."""
-        return [each for each in self.attempts if (each.status or 0) > 0 and each.status not in EXPECTED]
+
+        def wrong(status: int | None) -> bool:
+            return (status or 0) > 0 and status not in EXPECTED
+
+        return [each for each in self.attempts if wrong(each.status) or wrong(each.upload) or wrong(each.tracked)]
 
     async def _keep_registering(self, number: int) -> None:
         async with httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=15) as client:
@@ -106,15 +133,43 @@ class Crowd:
 
     async def _register(self, client: httpx.AsyncClient, attempt: Attempt) -> None:
         body = {"email": attempt.email, "password": PASSWORD, "name": "Ada"}
-        try:
-            answer = await client.post("/api/v1/auth/register", json=body)
-        except httpx.ConnectError:
-            attempt.status = -1
-        except httpx.HTTPError as error:
-            attempt.status, attempt.detail = 0, repr(error)
-        else:
-            attempt.status = answer.status_code
-            if answer.status_code == 201:
-                attempt.user_id = answer.json()["user"]["id"]
-            else:
-                attempt.detail = answer.text
+        attempt.status, answer = await _ask(client, attempt, "POST", "/api/v1/auth/register", json=body)
+        if attempt.status != 201 or answer is None:
+            return
+        attempt.user_id = answer.json()["user"]["id"]
+        headers = {"authorization": f"Bearer {answer.json()['access_token']}"}
+
+        attempt.doing = "upload"
+        content = random.Random(attempt.email).randbytes(PIECES * PIECE)
+        attempt.digest = hashlib.sha256(content).digest()
+        attempt.upload = 0
+        path = f"/api/v1/storage/buckets/{BUCKET}/objects/{attempt.email}"
+        attempt.upload, _ = await _ask(client, attempt, "PUT", path, content=_slowly(content), headers=headers)
+
+        attempt.doing = "event"
+        event = {"name": TRACKED, "message_id": attempt.name}
+        path = "/api/v1/analytics/events"
+        attempt.tracked = 0
+        attempt.tracked, _ = await _ask(client, attempt, "POST", path, json=event, headers=headers)
+
+
+async def _slowly(content: bytes) -> AsyncIterator[bytes]:
+    """`content` in pieces with pauses, so that it is under way when somebody is killed."""
+    for start in range(0, len(content), PIECE):
+        yield content[start : start + PIECE]
+        await asyncio.sleep(0.02)
+
+
+async def _ask(
+    client: httpx.AsyncClient, attempt: Attempt, method: str, path: str, **given: Any
+) -> tuple[int, httpx.Response | None]:
+    try:
+        answer = await client.request(method, path, **given)
+    except httpx.ConnectError:
+        return -1, None
+    except httpx.HTTPError as error:
+        attempt.detail = repr(error)
+        return 0, None
+    if answer.status_code not in (201, 202):
+        attempt.detail = answer.text
+    return answer.status_code, answer

@@ -23,6 +23,8 @@ from orion_core.testing.ports import free_ports
 from orion_core.testing.processes import Processes
 
 READY_WITHIN = 60.0
+RECEIVERS = {"ORION_WEBHOOKS_ALLOWED_NETWORKS": "127.0.0.0/8"}
+"""Webhooks may reach the receiver of the test."""
 
 
 class Stack(abc.ABC):
@@ -51,6 +53,10 @@ class Stack(abc.ABC):
     @abc.abstractmethod
     def databases(self) -> contextlib.AbstractAsyncContextManager[Mapping[str, Database]]:
         """The databases by service, open for a look."""
+
+    @abc.abstractmethod
+    def run(self, *command: str) -> None:
+        """Run one `orion` command beside the deployment."""
 
     @abc.abstractmethod
     def log(self, victim: str) -> str:
@@ -121,12 +127,25 @@ class OneProcess(Stack):
     def log(self, victim: str) -> str:
         return (self.folder / "log").read_text()[-8000:]
 
-    def _start(self) -> None:
+    def run(self, *command: str) -> None:
+        subprocess.run(
+            [sys.executable, "-m", "orion_core.cli", *command],
+            env=self._env,
+            cwd=self.folder,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+
+    @property
+    def _env(self) -> dict[str, str]:
         env = {key: text for key, text in os.environ.items() if not key.startswith("ORION_")}
+        return {**env, **RECEIVERS, "ORION_DATA_DIR": str(self.folder), "ORION_PORT": str(self._port)}
+
+    def _start(self) -> None:
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "orion_core.cli", "run"],
-                env={**env, "ORION_DATA_DIR": str(self.folder), "ORION_PORT": str(self._port)},
+                env=self._env,
                 cwd=self.folder,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -143,7 +162,7 @@ class ManyProcesses(Stack):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._processes = Processes(folder)
+        self._processes = Processes(folder, env=RECEIVERS)
 
     def __enter__(self) -> Self:
         self._processes.__enter__()
@@ -178,6 +197,9 @@ class ManyProcesses(Stack):
                     opened[name] = await PostgresDatabase.open(f"{self._processes.database_url}?schema={name}", pool=1)
                     stack.push_async_callback(opened[name].aclose)
             yield opened
+
+    def run(self, *command: str) -> None:
+        self._processes.run(*command)
 
     def log(self, victim: str) -> str:
         return self._processes.log(victim)

@@ -1,4 +1,4 @@
-"""Processes are killed while people register: nothing is lost, nothing is doubled."""
+"""Processes are killed while people register, upload and track: nothing is lost, doubled or half there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from invariants import broken, missing, settled
-from load import Attempt, Crowd
+from load import Crowd
+from outside import Outside
 from stack import ManyProcesses, OneProcess, Stack, all_ready
 
 from orion_core.testing.engines import NotSettled, until
@@ -32,7 +33,10 @@ async def test_nothing_is_lost_or_doubled_when_processes_are_killed(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """E1, E4, E6 and ET2 at once: 10 or, in the full run, 100 `kill -9`."""
+    """E1, E4, E6, ET2, T7 and Y4 at once: 10 or, in the full run, 100 `kill -9`.
+
+    They come during registrations, uploads, indexing, roll-ups and deliveries of webhooks.
+    """
     began = time.monotonic()
     stack = await asyncio.to_thread(kind(tmp_path).__enter__)
     try:
@@ -51,27 +55,30 @@ async def test_nothing_is_lost_or_doubled_when_processes_are_killed(
 async def chaos(stack: Stack, kills: int, chance: random.Random) -> str:
     """Kill `kills` processes under load, check every ten kills and at the end, and say how it was."""
     struck: Counter[str] = Counter()
-    hits: list[list[Attempt]] = []
-    async with Crowd(stack.url, f"chaos-{chance.randrange(10**6)}") as crowd:
+    hits: Counter[str] = Counter()
+    async with Outside(stack) as outside, Crowd(stack.url, f"chaos-{chance.randrange(10**6)}") as crowd:
         for number in range(1, kills + 1):
             victim = chance.choice(stack.victims)
             await crowd.flows()
             await asyncio.sleep(chance.uniform(0.5, 1.5) * EVERY / 2)
-            hits.append(list(crowd.in_flight))
+            if number % 2:
+                await outside.stir()
+            hits.update({attempt.doing for attempt in crowd.in_flight if attempt.status in (None, 201)})
+            hits["webhook"] += outside.receiving > 0
             await asyncio.to_thread(stack.kill, victim)
             struck[victim] += 1
             if number % CHECK_EVERY == 0 or number == kills:
-                await check(stack, crowd)
+                await check(stack, crowd, outside)
                 crowd.resume()
         await crowd.pause()
-    # A request that found nobody to do it was not in flight.
-    hit = sum(any(attempt.status not in (-1, 503) for attempt in attempts) for attempts in hits)
-    assert hit * 2 >= kills, f"only {hit} of {kills} kills hit a registration in flight"
+    assert hits["registration"] * 2 >= kills, f"only {hits} of {kills} kills hit a registration in flight"
+    assert hits["upload"] * 4 >= kills, f"only {hits} of {kills} kills hit an upload in flight"
     victims = ", ".join(f"{name} {count}" for name, count in sorted(struck.items()))
-    return f"killed {victims}; {hit} hit a registration; answers {dict(crowd.statuses)}"
+    uploads = Counter(attempt.upload for attempt in crowd.attempts if attempt.upload is not None)
+    return f"killed {victims}; hit {dict(hits)}; answers {dict(crowd.statuses)}, to uploads {dict(uploads)}"
 
 
-async def check(stack: Stack, crowd: Crowd) -> None:
+async def check(stack: Stack, crowd: Crowd, outside: Outside) -> None:
     """Stop the load, wait until all has settled, and look at everything."""
     await crowd.pause()
     await all_ready(stack)
@@ -81,7 +88,9 @@ async def check(stack: Stack, crowd: Crowd) -> None:
         except NotSettled:
             logs = "\n".join(f"--- {victim}\n{stack.log(victim)}" for victim in stack.victims)
             pytest.fail(f"still open after {SETTLED_WITHIN} s, missing {await missing(databases)}:\n{logs}")
-        known = {attempt.email for attempt in crowd.attempts}
-        problems = await broken(databases, stack.mails, crowd.registered, known)
+        problems = await broken(databases, stack.mails, crowd, outside.email)
+        people = await databases["auth"].fetch("SELECT id, email FROM users")
+    accounts = {str(row["id"]): row["email"] for row in people}
+    problems += await outside.broken(crowd.attempts, accounts)
     assert not problems, "\n".join(problems)
     assert not crowd.unexpected, crowd.unexpected[:5]

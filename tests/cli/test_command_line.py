@@ -31,6 +31,15 @@ COMMANDS = (
     ("demo",),
     ("keyring", "new"),
     ("users", "create-admin"),
+    ("analytics", "export"),
+    ("analytics", "rebuild"),
+    ("search", "reindex"),
+    ("search", "status"),
+    ("storage", "buckets"),
+    ("storage", "gc"),
+    ("webhooks", "deliveries"),
+    ("webhooks", "endpoints"),
+    ("webhooks", "retry"),
 )
 
 
@@ -112,7 +121,7 @@ def test_plugins_lists_what_is_installed() -> None:
     assert code == 0
     users = next(each for each in json.loads(printed) if each["name"] == "users")
     assert users["contract"] == "Users"
-    assert (users["port"], users["listeners"], users["state"]) == (3002, 1, "ok")
+    assert (users["port"], users["listeners"], users["state"]) == (3002, 3, "ok")
     assert users["routes"] > 1
     assert "notifications" in invoke("plugins")[1]
 
@@ -163,7 +172,9 @@ def test_doctor_settings_lists_those_of_plugins_too() -> None:
 
 
 def test_migrations_are_shown_applied_and_undone() -> None:
-    assert "pending in analytics, auth, notifications, users" in invoke("migrate", "status")[1]
+    assert (
+        "pending in analytics, auth, notifications, search, storage, users, webhooks" in invoke("migrate", "status")[1]
+    )
     code, printed, _ = invoke("migrate", "up", "users")
     assert code == 0
     assert "users: applied" in printed

@@ -48,7 +48,7 @@ def test_d4_run_serves_everything_in_one_process_and_keeps_it_over_a_restart(tmp
     assert f"{url}/schema" in printed
     assert str(tmp_path / "data") in printed
     assert str(tmp_path / "data" / "mail") in printed
-    assert "analytics, auth, gateway, notifications, users" in printed
+    assert "analytics, auth, gateway, notifications, search, storage, users, webhooks" in printed
     assert host.out[-1] == "stopped"
     with running("run", env=env, folder=tmp_path) as host:
         host.wait_for("ready in")

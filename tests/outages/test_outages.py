@@ -46,7 +46,7 @@ async def nothing_lost(processes: Processes, people: Crowd) -> None:
     await until(lambda: settled(databases), "settling after an outage", 60.0)
     emails = {row["email"] for row in await databases["auth"].fetch("SELECT email FROM users")}
     mails = sorted(processes.mail_folder.glob("*.eml"))
-    assert await broken(databases, mails, people.registered, emails) == []
+    assert await broken(databases, mails, people, *emails) == []
     unanswered = [attempt for attempt in people.attempts if attempt.status not in (201, 503)]
     assert unanswered == []
 

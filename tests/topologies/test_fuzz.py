@@ -18,12 +18,16 @@ from orion_core.contract import Contract, Operation, operations
 from orion_core.contracts.analytics import Analytics
 from orion_core.contracts.auth import Auth
 from orion_core.contracts.notifications import Notifications
+from orion_core.contracts.search import Search
+from orion_core.contracts.storage import Storage
 from orion_core.contracts.users import Users
+from orion_core.contracts.webhooks import Webhooks
 from orion_core.errors import Error
+from orion_core.json_value import Json
 from orion_core.platform import Reach
 from orion_core.testing import InProcess
 
-CONTRACTS: tuple[type[Contract], ...] = (Analytics, Auth, Notifications, Users)
+CONTRACTS: tuple[type[Contract], ...] = (Analytics, Auth, Notifications, Search, Storage, Users, Webhooks)
 SEED = 20260101
 INPUTS = 20
 ACTORS = (
@@ -47,6 +51,8 @@ WORDS = (
     "' OR 1=1 --",
 )
 
+VALUES: tuple[Any, ...] = (None, 1, "ada", [], {}, {"id": "1", "version": 1, "name": "Ada"}, [[[1.5]]], {"name": None})
+
 
 def made(kind: Any, rng: random.Random) -> Any:
     """Something of the type `kind`, or now and then something that is not."""
@@ -57,12 +63,16 @@ def made(kind: Any, rng: random.Random) -> Any:
         return made(rng.choice(args), rng)
     if origin is tuple:
         return tuple(made(args[0], rng) for _ in range(rng.randrange(3)))
+    if origin is typing.Literal:
+        return rng.choice([*args, "another"])
     if kind is str:
         return rng.choice([*WORDS, "".join(rng.choices(string.printable, k=rng.randrange(30)))])
     plain = {
         int: lambda: rng.choice([0, 1, -1, 50, 200, 201, 2**40]),
         float: lambda: rng.uniform(-10, 10),
         bool: lambda: rng.random() < 0.5,
+        bytes: lambda: rng.choice([b"", b"GIF89a", rng.randbytes(200)]),
+        Json: lambda: Json.of(rng.choice(VALUES)),
         UUID: lambda: UUID(int=rng.choice([1, 7, 8, rng.getrandbits(128)])),
         datetime: lambda: datetime(2026, 1, 1, tzinfo=UTC),
         date: lambda: date(2026, 1, 1),

@@ -5,6 +5,8 @@ database    sqlite, postgresql
 bus         embedded, amqp, amqps
 cache       memory, redis, rediss
 mail        file, smtp, smtps
+blobs       file, memory, s3
+purge       none, http, https
 ==========  =================================
 """
 
@@ -16,11 +18,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from orion_core.errors import StartRefused
+from orion_core.ports.blobs import Blobs
 from orion_core.ports.bus import Bus
 from orion_core.ports.cache import Cache
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_core.ports.mail import Mail
+from orion_core.ports.purge import Purge
 from orion_core.settings import Settings
 
 SCHEMES = {
@@ -28,13 +32,21 @@ SCHEMES = {
     "bus": ("embedded", "amqp", "amqps"),
     "cache": ("memory", "redis", "rediss"),
     "mail": ("file", "smtp", "smtps"),
+    "blobs": ("file", "memory", "s3"),
+    "purge": ("none", "http", "https"),
 }
 
 
 def problems(settings: Settings, databases: Sequence[str]) -> list[str]:
     """What is wrong with the URLs of `settings`; `databases` are the services that have a database."""
     found = []
-    urls = {"bus": settings.bus_url, "cache": settings.cache_url, "mail": settings.mail_url}
+    urls = {
+        "bus": settings.bus_url,
+        "cache": settings.cache_url,
+        "mail": settings.mail_url,
+        "blobs": settings.blobs_url,
+        "purge": settings.purge_url,
+    }
     for port, url in urls.items():
         found += _wrong(port, f"ORION_{port.upper()}_URL", url)
     for service in databases:
@@ -127,6 +139,35 @@ async def open_mail(settings: Settings) -> Mail:
 
     with _reading("ORION_MAIL_URL"):
         return SmtpMail(url)
+
+
+async def open_blobs(settings: Settings, clock: Clock) -> Blobs:
+    """The store of blobs; one that is away is no error."""
+    url = settings.blobs()
+    if url.startswith("file:"):
+        from orion_core.adapters.file_blobs import FileBlobs
+
+        return FileBlobs(file_path(url), clock)
+    if url.startswith("memory:"):
+        from orion_core.adapters.memory_blobs import MemoryBlobs
+
+        return MemoryBlobs(clock)
+    from orion_core.adapters.s3_blobs import S3Blobs
+
+    with _reading("ORION_BLOBS_URL"):
+        return S3Blobs(url)
+
+
+async def open_purge(settings: Settings) -> Purge:
+    """The way a shared cache is told to forget."""
+    if settings.purge_url.startswith("none:"):
+        from orion_core.adapters.no_purge import NoPurge
+
+        return NoPurge()
+    from orion_core.adapters.http_purge import HttpPurge
+
+    with _reading("ORION_PURGE_URL"):
+        return HttpPurge(settings.purge_url)
 
 
 def file_path(url: str) -> Path:

@@ -133,6 +133,16 @@ class UserRegistered:
     registered_at: datetime
 
 
+@event("user.email_changed", version=1, subject="user_id")
+class UserEmailChanged:
+    """An account has another address; `version` is the account's, so that an older change never undoes a newer one."""
+
+    user_id: UUID
+    email: str
+    version: int
+    changed_at: datetime
+
+
 @event("auth.session_started", version=1, subject="session_id")
 class SessionStarted:
     """Somebody signed in."""

@@ -34,12 +34,14 @@ async def open_work(db: Database, offset_ms: int = 0) -> int:
 
 
 async def told(databases: Mapping[str, Database], cls: type[T]) -> list[T]:
-    """All events of the class `cls` that were published, oldest first."""
+    """All events of the class `cls` that were published, oldest first; without those of people who were erased."""
     kind = event_type(cls)
     found = []
     for db in databases.values():
         rows = await db.fetch(
-            "SELECT data FROM orion_outbox WHERE name = $1 AND version = $2 ORDER BY position", kind.name, kind.version
+            "SELECT data FROM orion_outbox WHERE name = $1 AND version = $2 AND data <> '' ORDER BY position",
+            kind.name,
+            kind.version,
         )
         found += [codec.loads(row["data"], cls) for row in rows]
     return found

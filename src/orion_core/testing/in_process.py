@@ -14,7 +14,10 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import httpx
 
+from orion_core import composition
+from orion_core.adapters import choose
 from orion_core.contract import Contract
+from orion_core.migrate import up
 from orion_core.platform import Platform, Reach
 from orion_core.plugin import Plugin
 from orion_core.settings import Settings
@@ -33,7 +36,7 @@ QUICK: Mapping[str, Any] = {"retry_delays": (0.01, 0.02, 0.03), "relay_interval"
 class InProcess(Orion):
     """A platform of the plugins `names` (all installed ones if none) and `plugins`, with `settings` changed."""
 
-    _templates: ClassVar[dict[tuple[tuple[str, str], ...], Path]] = {}
+    _templates: ClassVar[dict[tuple[str, str], Path]] = {}
 
     def __init__(
         self,
@@ -67,24 +70,27 @@ class InProcess(Orion):
         await self._stack.aclose()
 
     async def _prepare(self) -> None:
-        """Begin with databases that are migrated already: once per set of plugins and process is enough."""
+        """Begin with databases that are migrated already: once per plugin and test run is enough."""
         if self.platform.settings.durable_elsewhere:
             return
-        # Two plugins of one name may bring different tables.
-        key = tuple(sorted((name, plugin.migrations) for name, plugin in self.platform.plugins.items()))
-        template = self._templates.get(key)
-        if template is None:
-            template = Path(tempfile.mkdtemp(prefix="orion-template-"))
-            atexit.register(shutil.rmtree, template, ignore_errors=True)
-            plugins = list(self.platform.plugins.values())
-            settings = Settings(data_dir=template, synchronous="NORMAL")
-            async with Platform.load(*self.platform.plugins, settings=settings, plugins=_missing(plugins), work=False):
-                pass
-            self._templates[key] = template
         self.folder.mkdir(parents=True, exist_ok=True)
-        for path in template.glob("*.db"):
-            if not (self.folder / path.name).exists():
-                shutil.copy(path, self.folder / path.name)
+        for name, plugin in self.platform.plugins.items():
+            if composition.has_database(plugin) and not (self.folder / f"{name}.db").exists():
+                shutil.copy(await self._template(plugin), self.folder / f"{name}.db")
+
+    async def _template(self, plugin: Plugin) -> Path:
+        # Two plugins of one name may bring different tables.
+        key = (plugin.name, plugin.migrations)
+        if key not in self._templates:
+            folder = Path(tempfile.mkdtemp(prefix="orion-template-"))
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            db = await choose.open_database(Settings(data_dir=folder, synchronous="NORMAL"), plugin.name)
+            try:
+                await up(db, composition.migration_apps(plugin))
+            finally:
+                await db.aclose()
+            self._templates[key] = folder / f"{plugin.name}.db"
+        return self._templates[key]
 
     def service(self, contract: type[C]) -> C:
         return self.platform.service(contract)
@@ -108,11 +114,3 @@ class InProcess(Orion):
     async def advance(self, by: timedelta) -> None:
         self.clock.advance(by)
         self.platform.wake()
-
-
-def _missing(plugins: Iterable[Plugin]) -> list[Plugin]:
-    """Those of `plugins` that discovery would not find by itself."""
-    from orion_core.plugin import discover
-
-    found = discover().plugins
-    return [plugin for plugin in plugins if found.get(plugin.name) != plugin]

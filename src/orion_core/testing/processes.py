@@ -21,7 +21,7 @@ import httpx
 
 from orion_core import calls
 from orion_core.calls import CallKeys
-from orion_core.composition import has_database, tells
+from orion_core.composition import has_database, hears, tells
 from orion_core.contract import Contract, stub
 from orion_core.keyring import Keyring
 from orion_core.plugin import Plugin, discover
@@ -203,12 +203,12 @@ class Processes(Orion):
         return [
             Subscription(listener.queue, listener.names, listener.broadcast)
             for plugin in self.plugins.values()
-            for listener in plugin.listeners
+            for listener in hears(plugin)
         ]
 
     def _families(self) -> list[str]:
         told = [name for plugin in self._all.values() for name in tells(plugin)]
-        heard = [name for plugin in self._all.values() for listener in plugin.listeners for name in listener.names]
+        heard = [name for plugin in self._all.values() for listener in hears(plugin) for name in listener.names]
         return sorted({name.partition(".")[0] for name in [*told, *heard]})
 
     # What a test sees
@@ -254,7 +254,7 @@ class Processes(Orion):
         since = self._checked.get(publisher, 0)
         told = await db.fetch("SELECT position, event_id, name FROM orion_outbox WHERE position > $1", since)
         for name, plugin in self.plugins.items():
-            for listener in plugin.listeners:
+            for listener in hears(plugin):
                 wanted = {row["event_id"] for row in told if row["name"] in listener.names or not listener.names}
                 if listener.broadcast or not wanted:
                     continue

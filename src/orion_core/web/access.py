@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 OPT = "orion_access"
+STREAMS = "orion_streams"
 
 
 @attrs.frozen
@@ -32,6 +33,14 @@ def public() -> dict[str, Any]:
 def signed_in() -> dict[str, Any]:
     """Any person with a valid access token."""
     return {OPT: AccessRule(True)}
+
+
+def streaming() -> dict[str, Any]:
+    """Beside one of the others: the body or the answer is a stream of any length, so the total time is not limited.
+
+    ``opt=signed_in() | streaming()``
+    """
+    return {STREAMS: True}
 
 
 def needs(permission: str) -> dict[str, Any]:

@@ -6,10 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from litestar import Litestar
+from litestar._openapi.schema_generation import SchemaCreator  # the type its plugins are given
 from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.spec import Schema
+from litestar.plugins import OpenAPISchemaPlugin
+from litestar.typing import FieldDefinition
 
-from orion_core.contract import Contract
+from orion_core.json_value import Json
 from orion_core.ports.identity import Identity
 from orion_core.web.docs import ApiPage, complete
 from orion_core.web.guard import check_rules, guard
@@ -20,21 +24,25 @@ DOCS = "/schema"
 
 def build(
     routes: Sequence[type],
-    contracts: Mapping[str, Contract],
+    given: Mapping[str, Any],
     identity: Identity,
     *,
     version: str,
     docs: bool,
     max_body: int,
 ) -> Litestar:
-    """Compose the application; raises `StartRefused` for routes that do not say who may use them."""
+    """Compose the application; handlers may take what is in `given` by name.
+
+    Raises `StartRefused` for routes that do not say who may use them.
+    """
     app = Litestar(
         route_handlers=list(routes),
-        dependencies=provided(contracts),
+        dependencies=provided(given),
         exception_handlers=handlers(),
         middleware=[wrapped_in_guard(identity)],
         request_max_body_size=max_body,
         logging_config=None,
+        **json_support(),
         openapi_config=OpenAPIConfig(
             title="ORION", version=version, path=DOCS, render_plugins=[ApiPage()], use_handler_docstrings=True
         )
@@ -47,15 +55,35 @@ def build(
     return app
 
 
-def provided(contracts: Mapping[str, Contract]) -> dict[str, Provide]:
-    """The dependencies through which handlers take `contracts`, each under its name."""
-    return {name: _provide(stub) for name, stub in contracts.items()}
+def json_support() -> dict[str, Any]:
+    """How Litestar reads, writes and describes `Json`."""
+    return {
+        "type_encoders": {Json: Json.plain},
+        "type_decoders": [(lambda kind: kind is Json, lambda _, plain: Json.of(plain))],
+        "plugins": [JsonSchema()],
+    }
 
 
-def _provide(stub: Contract) -> Provide:
-    # A dependency's parameters are dependencies themselves, so the stub comes by closure.
+class JsonSchema(OpenAPISchemaPlugin):
+    """Describes `Json` as what it is: anything."""
+
+    @staticmethod
+    def is_plugin_supported_type(value: Any) -> bool:
+        return value is Json
+
+    def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: SchemaCreator) -> Schema:
+        return Schema(description="any JSON value")
+
+
+def provided(given: Mapping[str, Any]) -> dict[str, Provide]:
+    """The dependencies through which handlers take contracts and ports, each under its name."""
+    return {name: _provide(item) for name, item in given.items()}
+
+
+def _provide(item: Any) -> Provide:
+    # A dependency's parameters are dependencies themselves, so what it gives comes by closure.
     async def provide() -> Any:
-        return stub
+        return item
 
     return Provide(provide)
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -24,12 +24,19 @@ faults = logging.getLogger("orion.web")
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+PROXIED = "proxied"
+"""Stands for the route of a request that another host answers, which measures it by itself."""
 TOTAL = 60.0
 """Seconds that the work of one request may take, streams excepted."""
+Measure = Callable[[str, str, int, float], None]
+"""Counts a request by route template, method, status and milliseconds."""
 
 
-def edge(app: App, trusted: Sequence[Network]) -> App:
-    """Wrap `app` in the layer; `trusted` are the networks whose X-Forwarded-For is believed."""
+def edge(app: App, trusted: Sequence[Network], measure: Measure | None = None) -> App:
+    """Wrap `app` in the layer; `trusted` are the networks whose X-Forwarded-For is believed.
+
+    `measure` is told of every request but probes, with an empty template where no route took it.
+    """
 
     async def layer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -67,16 +74,20 @@ def edge(app: App, trusted: Sequence[Network]) -> App:
                 faults.exception("%s %s failed", scope["method"], scope["path"])
                 await answer_problem(scope, tagged, Internal("something went wrong on our side"))
             finally:
+                took_ms = (time.perf_counter() - began) * 1000
                 # A probe every few seconds would bury the requests.
-                level = logging.DEBUG if scope["path"].startswith("/health") else logging.INFO
+                probe = scope["path"].startswith("/health")
+                if measure is not None and not probe:
+                    route = PROXIED if "orion_upstream" in scope else scope.get("path_template", "")
+                    measure(route, scope["method"], status or 499, took_ms)
                 log.log(
-                    level,
+                    logging.DEBUG if probe else logging.INFO,
                     "request",
                     extra={
                         "method": scope["method"],
                         "path": scope["path"],
                         "status": status or 499,
-                        "duration_ms": round((time.perf_counter() - began) * 1000, 2),
+                        "duration_ms": round(took_ms, 2),
                         "client_ip": context.client_ip,
                         "user_id": scope.get("orion_user", ""),
                         "upstream": scope.get("orion_upstream", ""),

@@ -11,7 +11,7 @@ from orion_core.bearer import bearer_token
 from orion_core.context import current, use
 from orion_core.errors import Error, StartRefused, Unauthenticated
 from orion_core.ports.identity import Identity
-from orion_core.web.access import OPT, AccessRule
+from orion_core.web.access import OPT, STREAMS, AccessRule
 from orion_core.web.asgi import App, Receive, Scope, Send, answer_problem
 
 
@@ -25,6 +25,8 @@ def guard(app: App, identity: Identity) -> App:
             await app(scope, receive, send)
             return
         context = current()
+        if scope["route_handler"].opt.get(STREAMS):
+            context = attrs.evolve(context, deadline=None)
         try:
             token = bearer_token(scope["headers"])
             if token:

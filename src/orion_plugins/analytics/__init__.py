@@ -1,7 +1,8 @@
 """Numbers about what happens on the platform.
 
-Does: counts facts per day.
-Asks: its database; no other service.
+Does: takes in events, keeps them raw and as roll-ups, and answers how often, how many people, which values, how fast.
+Asks: its database, jobs and the clock; no other service.
 Tells: nothing.
-Hears: `user.registered` and `auth.session_started`, each counted under its own name.
+Hears: everything, and counts facts such as `user.registered` by name; `system.requests_measured`; `user.erased`, which
+takes a person out of all numbers.
 """

@@ -29,8 +29,9 @@ from orion_core.contracts.auth import (
     Tokens,
     UserRegistered,
 )
+from orion_core.contracts.users import UserErased
 from orion_core.errors import Conflict, Forbidden, Unauthenticated
-from orion_core.events import Events
+from orion_core.events import Events, on
 from orion_core.ids import new_id
 from orion_core.jobs import job
 from orion_core.keyring import Keyring
@@ -40,6 +41,7 @@ from orion_core.settings import Settings
 from orion_plugins.auth import sessions
 from orion_plugins.auth.audit import record
 from orion_plugins.auth.emails import Address, normalise, normalised_or_none
+from orion_plugins.auth.erasing import erase_account
 from orion_plugins.auth.hashing import HashingPool
 from orion_plugins.auth.passwords import check_new_password, decoy, hash_password, needs_rehash, verify_password
 from orion_plugins.auth.roles import ADMIN, permissions_of
@@ -190,6 +192,16 @@ class AuthService(Auth):
                 pass  # somebody was faster: that account gets the role
         async with self.db.transaction():
             return await self._grant(address, ADMIN)
+
+    @on(UserErased)
+    async def erase_account(self, event: UserErased) -> None:
+        """Close and anonymise the account of a person who is to be forgotten, and end their sessions everywhere."""
+        ended = await erase_account(event.user_id, self.clock.now())
+        if ended is None:
+            return
+        for session_id in ended:
+            await self.events.publish(SessionRevoked(session_id, event.user_id, "erased"))
+        await self.events.publish(AccessChanged(event.user_id))
 
     @job(every=timedelta(hours=1))
     async def purge(self) -> None:

@@ -9,6 +9,10 @@ ACTIVE = "active"
 """The one `status` of an account whose owner may sign in."""
 
 
+ERASED = "erased"
+"""The `status` of an account whose owner was erased: for good."""
+
+
 class User(Table, tablename="users"):
     """An account. `email` is what mail goes to, `email_key` what must differ between accounts (see `emails`).
 

@@ -98,7 +98,8 @@ class Transport(Protocol):
 
         `target` is the origin form (RFC 9112 section 3.2.1), `headers` have no hop-by-hop field, no Host and no
         framing. A streamed body has `length` bytes, or is chunked when that is None. `gone` returns when the client has
-        left; it may be started late or not at all. `deadline` is in seconds of the event loop's clock.
+        left; it may be started late or not at all. `deadline` is in seconds of the event loop's clock. It
+        moves on with every 64 KiB of a body, either way, so that it ends what stands still or drips, but no stream.
 
         Raises `UpstreamUnreachable`, `UpstreamBroken`, `UpstreamTimeout`, `ClientGone`, `Unsendable`, and whatever the
         body raises.

@@ -14,6 +14,8 @@ from orion_plugins.gateway.exchange import Exchange
 MAX_HEAD: Final = 64 * 1024
 MAX_FIELDS: Final = 200
 HIGH_WATER: Final = 64 * 1024
+PROGRESS: Final = 64 * 1024
+"""Bytes of a body, either way, for which the time of an exchange begins anew: streams may take as long as they move."""
 _STATUS_REFUSED: Final = 400
 
 Gone = Callable[[], Coroutine[Any, Any, object]]
@@ -59,6 +61,8 @@ class Connection(asyncio.Protocol):
         self._reading = True
         self._client_gone: Gone | None = None
         self._deadline: float | None = None
+        self._allowance = 0.0  # seconds from the beginning to the deadline
+        self._moved = 0  # bytes of bodies since the deadline was set
         self._started = 0.0
         self.touched = loop.time()
         self._reset()
@@ -108,6 +112,8 @@ class Connection(asyncio.Protocol):
         self._deadline = deadline
         self._served += 1
         self._started = self.touched = self._loop.time()
+        self._allowance = 0.0 if deadline is None else deadline - self._started
+        self._moved = 0
         self._exchange = exchange = Exchange(self._loop, self)
         self._transport.write(request)
         if body is not None:
@@ -254,6 +260,7 @@ class Connection(asyncio.Protocol):
             return
         self._overhead = 0
         self._exchange.feed(data)
+        self._move(len(data))
         if self._exchange.buffered > HIGH_WATER and self._reading and not self._transport.is_closing():
             self._reading = False
             self._transport.pause_reading()
@@ -291,6 +298,12 @@ class Connection(asyncio.Protocol):
             self.fail(Stale(f"the upstream {how} a kept connection"))
         else:
             self.fail(UpstreamBroken(f"the upstream {how} the connection without an answer"))
+
+    def _move(self, count: int) -> None:
+        self._moved += count
+        if self._moved >= PROGRESS and self._deadline is not None:
+            self._moved = 0
+            self._deadline = self._loop.time() + self._allowance
 
     def _leave(self) -> None:
         if not self._left:
@@ -344,6 +357,7 @@ class Connection(asyncio.Protocol):
                 self._transport.write(part)
             if not self._writable:
                 await self._drained()
+            self._move(len(part))
         if left is None:
             self._transport.write(b"0\r\n\r\n")
         elif left:

@@ -15,6 +15,7 @@ from piccolo.custom_types import Combinable
 from orion_core.context import current
 from orion_core.contracts.auth import UserRegistered
 from orion_core.contracts.notifications import Notice, NoticePage, Notifications, NotificationSent
+from orion_core.contracts.users import UserErased
 from orion_core.events import Events, on
 from orion_core.ids import new_id
 from orion_core.jobs import Jobs, job
@@ -23,6 +24,7 @@ from orion_core.ports.database import Database
 from orion_core.ports.mail import Mail, MailRefused, MailUnavailable
 from orion_core.values import invalid
 from orion_plugins.notifications.cursors import from_cursor, to_cursor
+from orion_plugins.notifications.erasing import erase, is_erased
 from orion_plugins.notifications.mails import build, message_id
 from orion_plugins.notifications.rendering import render
 from orion_plugins.notifications.settings import NotificationsSettings
@@ -62,6 +64,8 @@ class NotificationsService(Notifications):
     @on(UserRegistered)
     async def welcome(self, event: UserRegistered) -> None:
         """One notice and one mail, whatever number of times the news arrives (N1)."""
+        if await is_erased(event.user_id):
+            return
         now, context = self.clock.now(), current()
         greeting = f"Hello {event.name}" if event.name else "Hello"
         notice = Notification(
@@ -97,6 +101,11 @@ class NotificationsService(Notifications):
         await _record(delivery, "queued", now)
         await self.jobs.enqueue(self.send_mail, delivery.id, priority="high")
 
+    @on(UserErased)
+    async def erase_person(self, event: UserErased) -> None:
+        """Forget a person for good; mail that has left is out of reach."""
+        await erase(event.user_id, self.clock.now())
+
     @job(retries=RETRIES)
     async def send_mail(self, delivery_id: UUID) -> None:
         """Send one delivery, unless that has been done or refused for good (N4).
@@ -110,7 +119,8 @@ class NotificationsService(Notifications):
             await self.mail.send(self._message(delivery))
         except MailUnavailable as error:
             await self._end(delivery, "deferred" if delivery.attempts <= RETRIES else "dead", error)
-            raise
+            # Not as it came: what servers answer names the person, and the job's row and the log would keep it.
+            raise MailUnavailable("the mail could not be sent yet: see the delivery's last error") from None
         except (MailRefused, ValueError) as error:
             # ValueError: a template that cannot be filled in, or an address that is none. Neither gets better.
             await self._end(delivery, "failed", error)

@@ -69,3 +69,10 @@ class NotificationHistory(Table, tablename="notification_history"):
     detail = Text()
     correlation_id = Text()
     at = Timestamptz(default=None, index=True)
+
+
+class NotificationTombstone(Table, tablename="notification_tombstones"):
+    """A person who was erased: news of them that come late lead to nothing."""
+
+    user_id = UUID(primary_key=True, default=None)
+    erased_at = Timestamptz(default=None)

@@ -35,6 +35,7 @@ from orion_core.contracts.auth import (
     Tokens,
     UserRegistered,
 )
+from orion_core.contracts.users import UserErased
 from orion_core.errors import Forbidden, Invalid, Unauthenticated
 from orion_core.keyring import Keyring
 from orion_core.migrate import CORE, MigrationApp, up
@@ -703,3 +704,69 @@ async def test_two_who_make_the_same_administrator_at_once_both_succeed(tmp_path
             accounts = await asyncio.gather(*(service.create_admin(ADA) for _ in range(4)))
         assert len(set(accounts)) == 1
         assert len(await rows(service.db, "SELECT id FROM users")) == 1
+
+
+# Erasing
+
+
+async def erase(service: AuthService, tokens: Tokens) -> None:
+    async with service.db.transaction():
+        await service.erase_account(UserErased(tokens.user.id, service.clock.now()))
+
+
+@BOTH
+async def test_of_an_erased_account_only_ids_and_times_are_left(database: str, tmp_path: Path) -> None:
+    """U36."""
+    async with auth_on(database, tmp_path) as service:
+        with use(CLIENT):
+            first = await service.sign_up(ADA)
+            await service.login(Login(ADA.email, PASSWORD))
+            with pytest.raises(InvalidCredentials):
+                await service.login(Login(ADA.email, "wrong horse"))
+
+        await erase(service, first)
+
+        stored = await everything(service)
+        del stored["orion_outbox"]  # core blanks that
+        text = repr(stored)
+        assert [word for word in ("ada@x.org", "192.0.2.7", "test/1", "$2b$") if word in text.lower()] == []
+        assert stored["refresh_tokens"] == []
+        [account] = stored["users"]
+        assert (account["id"], account["status"], account["roles"]) == (first.user.id, "erased", "[]")
+        assert {row["revoked_reason"] for row in stored["sessions"]} == {"erased"}
+        assert (await audit(service))[-1] == ("account_erased", "success", "")
+        assert len(await audit(service)) == 5
+
+
+@BOTH
+async def test_an_erased_account_opens_nothing_and_its_address_is_free(database: str, tmp_path: Path) -> None:
+    """U36."""
+    async with auth_on(database, tmp_path) as service:
+        tokens = await service.sign_up(ADA)
+
+        for _ in range(2):
+            await erase(service, tokens)
+
+        assert not (await access(service, tokens)).active
+        with pytest.raises(InvalidGrant):
+            await service.refresh(tokens.refresh_token)
+        with pytest.raises(InvalidCredentials):
+            await service.login(Login(ADA.email, PASSWORD))
+        with acting(person(tokens)), pytest.raises(Unauthenticated):
+            await service.me()
+        assert [event.reason for event in await published(service, SessionRevoked)] == ["erased"]
+        assert [event.user_id for event in await published(service, AccessChanged)] == [tokens.user.id]
+        again = await service.register(ADA)
+        assert again.id != tokens.user.id
+
+
+async def test_erasing_somebody_who_has_no_account_changes_nothing(tmp_path: Path) -> None:
+    """U36."""
+    async with auth(tmp_path) as service:
+        tokens = await service.sign_up(ADA)
+        before = await everything(service)
+        async with service.db.transaction():
+            await service.erase_account(UserErased(UUID(int=7), service.clock.now()))
+
+        assert await everything(service) == before
+        assert (await access(service, tokens)).active

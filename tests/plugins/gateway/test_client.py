@@ -21,7 +21,7 @@ from orion_plugins.gateway.client import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from orion_plugins.gateway.connection import HIGH_WATER
+from orion_plugins.gateway.connection import HIGH_WATER, PROGRESS
 from orion_plugins.gateway.pool import Pool
 
 
@@ -582,6 +582,57 @@ async def test_a_deadline_ends_an_answer_that_drips() -> None:
     async with Upstream(script) as upstream, pooled(upstream, keep_alive=0.02) as pool:
         with pytest.raises(UpstreamTimeout, match="deadline"):
             await get(pool, deadline=asyncio.get_running_loop().time() + 0.1)
+
+
+async def test_an_upload_outlives_the_deadline_as_long_as_it_moves() -> None:
+    loop = asyncio.get_running_loop()
+    began, sent = loop.time(), 0
+
+    async def body() -> AsyncIterator[bytes]:
+        nonlocal sent
+        await until(lambda: loop.time() > began)
+        while sent < 2 * PROGRESS:
+            sent += 16384
+            yield bytes(16384)
+        sent += 1
+        await asyncio.Event().wait()
+
+    async def script(wire: Wire) -> None:
+        await wire.head()
+        await wire.gone()
+
+    async with Upstream(script) as upstream, pooled(upstream) as pool:
+        task = asyncio.create_task(get(pool, "PUT", body=body(), deadline=began + 600))
+        await until(lambda: sent > 2 * PROGRESS)
+        [connection] = pool._open
+        connection.check(began + 600, 3600)
+        assert not connection.closed
+        connection.check(loop.time() + 600, 3600)
+        with pytest.raises(UpstreamTimeout, match="deadline"):
+            await task
+
+
+async def test_a_download_outlives_the_deadline_as_long_as_it_moves() -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+
+    async def script(wire: Wire) -> None:
+        await wire.head()
+        await until(lambda: loop.time() > began)
+        await wire.send(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(PROGRESS))
+        await wire.gone()
+
+    async with Upstream(script) as upstream, pooled(upstream) as pool:
+        response = await pool.send("GET", b"/", [], deadline=began + 600)
+        got = 0
+        while got < PROGRESS:
+            got += len(await response.read())
+        [connection] = pool._open
+        connection.check(began + 600, 3600)
+        assert not connection.closed
+        connection.check(loop.time() + 600, 3600)
+        with pytest.raises(UpstreamTimeout, match="deadline"):
+            await response.read()
 
 
 async def test_only_the_upstream_s_own_silence_counts() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from orion_core.adapters.choose import open_database
 from orion_core.context import Actor, Context, acting, use
 from orion_core.contracts.auth import UserRegistered
 from orion_core.contracts.notifications import Notifications
+from orion_core.contracts.users import UserErased
 from orion_core.errors import Invalid
 from orion_core.ids import new_id
 from orion_core.migrate import CORE, MigrationApp, up
@@ -30,9 +32,14 @@ from orion_core.testing.clock import MovableClock
 from orion_plugins.notifications.plugin import orion_plugin
 from orion_plugins.notifications.service import RETRIES, NotificationsService
 from orion_plugins.notifications.settings import NotificationsSettings
-from orion_plugins.notifications.tables import Notification, NotificationDelivery, NotificationHistory
+from orion_plugins.notifications.tables import (
+    Notification,
+    NotificationDelivery,
+    NotificationHistory,
+    NotificationTombstone,
+)
 
-TABLES = (Notification, NotificationDelivery, NotificationHistory)
+TABLES = (Notification, NotificationDelivery, NotificationHistory, NotificationTombstone)
 MIGRATIONS = "orion_plugins.notifications.migrations"
 
 
@@ -284,7 +291,7 @@ async def test_what_is_older_than_the_retention_is_removed_and_nothing_else(data
         clock.advance(timedelta(days=401))
         await service.purge()
 
-        assert [await table.count() for table in TABLES] == [0, 0, 0]
+        assert [await table.count() for table in TABLES] == [0, 0, 0, 0]
 
 
 async def test_the_sender_and_the_product_are_settings(database_url: str) -> None:
@@ -304,3 +311,47 @@ async def test_tables_and_migrations_agree() -> None:
     """What the next migration would do is nothing."""
     assert await drift("notifications", TABLES, MIGRATIONS) == []
     assert orion_plugin().port == 3003
+
+
+async def erase(service: NotificationsService, user_id: UUID) -> None:
+    async with service.db.transaction():
+        await service.erase_person(UserErased(user_id, service.clock.now()))
+
+
+async def test_an_erased_person_leaves_nothing_and_a_job_under_way_ends(database_url: str) -> None:
+    """U36."""
+    async with notifications(database_url) as service:
+        ada, grace = new_id(), new_id()
+        await hear(service, ada, new_id())
+        waiting = await delivery(service)
+        await hear(service, grace, new_id())
+
+        for _ in range(2):
+            await erase(service, ada)
+        await service.send_mail(waiting.id)
+
+        for table in (Notification, NotificationDelivery, NotificationHistory):
+            assert [row["user_id"] for row in await table.select(table.user_id)] == [grace]
+        assert outbound(service).tried == []
+
+
+async def test_late_news_of_an_erased_person_lead_to_nothing(database_url: str) -> None:
+    """U36."""
+    async with notifications(database_url) as service:
+        ada = new_id()
+        await erase(service, ada)
+        await hear(service, ada, new_id())
+
+        assert [await table.count() for table in TABLES] == [0, 0, 0, 1]
+
+
+async def test_what_a_server_says_of_an_address_is_kept_with_the_delivery_alone(database_url: str) -> None:
+    """U35: the job's row and the log would keep it beyond the person's erasure."""
+    async with notifications(database_url, MailUnavailable("451 <ada@x.org> greylisted")) as service:
+        waiting = await delivery(service)
+        with pytest.raises(MailUnavailable) as failed:
+            await service.send_mail(waiting.id)
+
+        shown = "".join(traceback.format_exception(failed.value))
+        assert "ada@x.org" not in shown
+        assert "ada@x.org" in (await delivery(service)).last_error

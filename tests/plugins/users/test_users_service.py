@@ -14,21 +14,35 @@ import pytest
 from orion_core.adapters.choose import open_database
 from orion_core.context import ANONYMOUS, Actor, acting
 from orion_core.contracts.auth import UserRegistered
+from orion_core.contracts.storage import Storage
 from orion_core.contracts.users import NoSuchPerson, Profile, ProfileChange, ProfilePending, Users
 from orion_core.errors import PreconditionFailed, Unauthenticated
 from orion_core.ids import new_id
 from orion_core.migrate import CORE, MigrationApp, up
 from orion_core.migrate_new import drift
 from orion_core.outbox import Outbox
+from orion_core.plugin import Catalogue, Plugin, PreferenceKind
+from orion_core.queue import JobQueue
 from orion_core.settings import Settings
+from orion_core.testing import Fake
 from orion_core.testing.clock import MovableClock
 from orion_core.web.app import build
 from orion_plugins.users.plugin import orion_plugin
 from orion_plugins.users.routes import UserRoutes
 from orion_plugins.users.service import UsersService
-from orion_plugins.users.tables import UserProfile
+from orion_plugins.users.settings import UsersSettings
+from orion_plugins.users.tables import UserAccessLog, UserActivity, UserPreference, UserProfile
 
 MIGRATIONS = "orion_plugins.users.migrations"
+TABLES = [UserProfile, UserPreference, UserActivity, UserAccessLog]
+EDITOR = Plugin(
+    "editor",
+    preferences=[
+        PreferenceKind(key="editor.theme", type="string", default="light", allowed=["light", "dark"]),
+        PreferenceKind(key="editor.font_size", type="integer", default=12),
+        PreferenceKind(key="editor.diary", type="string", default="", private=True),
+    ],
+)
 
 
 @asynccontextmanager
@@ -36,9 +50,18 @@ async def users(url: str) -> AsyncIterator[UsersService]:
     db = await open_database(Settings(database_url=url, synchronous="NORMAL"), "users")
     try:
         await up(db, [CORE, MigrationApp("users", MIGRATIONS)])
-        UserProfile._meta.db = db.engine
+        for table in TABLES:
+            table._meta.db = db.engine
         clock = MovableClock()
-        yield UsersService(db=db, events=Outbox("users", Users, db, clock), clock=clock)
+        yield UsersService(
+            db=db,
+            events=Outbox("users", Users, db, clock),
+            jobs=JobQueue("users", db, clock),
+            clock=clock,
+            catalogue=Catalogue({"editor": EDITOR}),
+            settings=UsersSettings(),
+            storage=Fake(Storage),
+        )
     finally:
         await db.aclose()
 
@@ -216,5 +239,5 @@ async def test_a_change_takes_the_time_of_the_clock(database_url: str) -> None:
 
 async def test_tables_and_migrations_agree() -> None:
     """What the next migration would do is nothing."""
-    assert await drift("users", [UserProfile], MIGRATIONS) == []
+    assert await drift("users", TABLES, MIGRATIONS) == []
     assert orion_plugin().port == 3002

@@ -1,0 +1,35 @@
+"""Events that any service may tell; core publishes them, with the service as their source."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from orion_core.events import event
+from orion_core.values import value
+
+
+@value
+class RouteMeasure:
+    """The requests of one route within one minute. `buckets` counts durations up to each bound in `BOUNDS_MS`, the last
+    one those above."""
+
+    route: str
+    method: str
+    count: int
+    errors: int
+    total_ms: float
+    buckets: tuple[int, ...]
+
+
+BOUNDS_MS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)
+"""Upper bounds of the buckets of durations, in milliseconds."""
+
+
+@event("system.requests_measured", version=1, subject="service")
+class RequestsMeasured:
+    """What one process answered for one service within one minute, route by route."""
+
+    service: str
+    process: str
+    minute: datetime
+    routes: tuple[RouteMeasure, ...]

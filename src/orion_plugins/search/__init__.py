@@ -1,0 +1,7 @@
+"""Finding what the services publish: full text over the documents that plugins declare as `searchable`.
+
+Does: keeps an index per declaration, fed by events, and answers queries over it with one ranking on both databases.
+Asks: its database, the clock, and, for a rebuild only, the owner of an index.
+Tells: nothing.
+Hears: everything; it takes what a declaration names, and `user.erased`, which removes a person's documents.
+"""

@@ -1,0 +1,1 @@
+"""Migrations of search, in the order of their names."""

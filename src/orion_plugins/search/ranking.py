@@ -1,0 +1,71 @@
+"""BM25, computed here so that both databases rank alike: pure functions.
+
+``idf(t) * f * (k1 + 1) / (f + k1 * (1 - b + b * length / mean length))`` summed over the terms, where ``f`` counts the
+term in the document, each field by its weight, and ``idf(t) = ln(1 + (N - n + 0.5) / (n + 0.5))``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import attrs
+
+K1 = 1.2
+B = 0.75
+
+
+@attrs.frozen
+class Term:
+    """One word of a query with the `words` of the same stem, in `documents` of all. `prefix` stands for longer words,
+    which occur in `longer` documents; empty for a finished word."""
+
+    words: frozenset[str]
+    documents: int
+    prefix: str = ""
+    longer: int = 0
+
+    def fits(self, word: str) -> bool:
+        """Whether `word` is found by this term."""
+        return word in self.words or bool(self.prefix and word.startswith(self.prefix))
+
+
+@attrs.frozen
+class Statistics:
+    """Of everything the caller may see: how many documents, and how many words one has on average."""
+
+    documents: int
+    mean_length: float
+
+    def idf(self, documents: int) -> float:
+        """How telling a word is that occurs in `documents` of them."""
+        # Counts of what all may see know nothing of the caller's own documents: never more than there are.
+        occurs = min(documents, self.documents)
+        return math.log(1 + (self.documents - occurs + 0.5) / (occurs + 0.5))
+
+
+def score(words: str, length: int, weights: Sequence[float], terms: Iterable[Term], statistics: Statistics) -> float:
+    """The score of a document with these `words` (fields divided by ``|``) and `weights` of its fields."""
+    fields = [field.split() for field in words.split("|")]
+    norm = K1 * (1 - B + B * length / (statistics.mean_length or 1))
+    total = 0.0
+    for term in terms:
+        whole = _frequency(fields, weights, term.words)
+        if whole:
+            total += statistics.idf(term.documents) * whole * (K1 + 1) / (whole + norm)
+        elif term.prefix and (begun := _begun(fields, weights, term.prefix)):
+            total += statistics.idf(term.longer) * begun * (K1 + 1) / (begun + norm)
+    return total
+
+
+def _frequency(fields: Sequence[list[str]], weights: Sequence[float], words: frozenset[str]) -> float:
+    return sum(
+        weight * sum(1 for word in field if word in words) for field, weight in zip(fields, weights, strict=False)
+    )
+
+
+def _begun(fields: Sequence[list[str]], weights: Sequence[float], prefix: str) -> float:
+    return sum(
+        weight * sum(1 for word in field if word.startswith(prefix))
+        for field, weight in zip(fields, weights, strict=False)
+    )

@@ -1,0 +1,1 @@
+"""Migrations of storage, in the order of their names."""

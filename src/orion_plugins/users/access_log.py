@@ -1,0 +1,66 @@
+"""Who read whose personal fields: written before an answer leaves, or none leaves (U33, U34)."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from orion_core.context import current
+from orion_core.contracts.users import AccessLogUnavailable, Reading, ReadingPage
+from orion_core.ids import new_id
+from orion_plugins.users.cursors import from_cursor, to_cursor
+from orion_plugins.users.tables import UserAccessLog
+from orion_plugins.users.visibility import is_own
+
+log = logging.getLogger("orion.users")
+
+PROFILE = ("email", "name", "first_name", "last_name", "bio", "avatar_url", "locale", "time_zone")
+"""The personal fields of a profile."""
+
+
+async def record(subjects: Sequence[UUID], fields: Sequence[str], purpose: str, now: datetime) -> None:
+    """Record that the actor reads `fields` of the people `subjects`, in one statement; their own are left out.
+
+    Raises `AccessLogUnavailable`: what cannot be recorded must not be shown.
+    """
+    context = current()
+    others = [user_id for user_id in subjects if not is_own(context.actor, user_id)]
+    if not others:
+        return
+    try:
+        await UserAccessLog.insert(
+            *(
+                UserAccessLog(
+                    id=new_id(),
+                    subject_id=user_id,
+                    actor=context.actor.name[:128],
+                    fields=json.dumps(fields),
+                    purpose=purpose[:100],
+                    correlation_id=context.correlation_id[:64],
+                    at=now,
+                )
+                for user_id in others
+            )
+        )
+    except Exception as error:
+        log.exception("%s could not be recorded in the access log", purpose)
+        raise AccessLogUnavailable("the reading cannot be recorded, so nothing is shown: try again") from error
+
+
+async def page(user_id: UUID, cursor: str, limit: int) -> ReadingPage:
+    """Who else read about the person, newest first."""
+    query = UserAccessLog.objects().where(UserAccessLog.subject_id == user_id)
+    if cursor:
+        query = query.where(UserAccessLog.id < from_cursor(cursor))
+    # Ids are UUIDv7: their order is that of time. One row more tells whether there is another page.
+    rows = await query.order_by(UserAccessLog.id, ascending=False).limit(limit + 1)
+    return ReadingPage(
+        items=tuple(
+            Reading(row.id, row.actor, tuple(json.loads(row.fields)), row.purpose, row.correlation_id, row.at)
+            for row in rows[:limit]
+        ),
+        next_cursor=to_cursor(rows[limit - 1].id) if len(rows) > limit else None,
+    )

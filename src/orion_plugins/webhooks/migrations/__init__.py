@@ -1,0 +1,1 @@
+"""Migrations of webhooks, in the order of their names."""

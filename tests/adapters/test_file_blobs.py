@@ -1,0 +1,79 @@
+"""Blobs as files: whole, durable, private."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from orion_core.adapters.file_blobs import FileBlobs
+from orion_core.ports.blobs import Blobs, BlobsUnavailable
+from orion_core.testing.clock import MovableClock
+from orion_core.testing.suites.blobs import BlobsSuite, pieces_of, read
+
+
+class TestFileBlobs(BlobsSuite):
+    @asynccontextmanager
+    async def blobs(self) -> AsyncIterator[Blobs]:
+        with tempfile.TemporaryDirectory() as parent:
+            self.folder = Path(parent) / "not" / "there yet"
+            blobs = FileBlobs(self.folder, MovableClock())
+            yield blobs
+            await blobs.aclose()
+
+    async def check_leftovers(self, blobs: Blobs) -> None:
+        assert [path for path in self.folder.rglob("*") if path.is_file()] == []
+
+
+async def test_only_the_owner_may_read(tmp_path: Path) -> None:
+    blobs = FileBlobs(tmp_path / "blobs", MovableClock())
+    await blobs.put("a/b/c", pieces_of(b"x"))
+    for path in (tmp_path / "blobs").rglob("*"):
+        assert path.stat().st_mode & 0o077 == 0
+
+
+async def test_a_blob_is_dated_by_the_clock(tmp_path: Path) -> None:
+    clock = MovableClock()
+    clock.advance(timedelta(days=3))
+    blobs = FileBlobs(tmp_path, clock)
+    await blobs.put("a", pieces_of(b"x"))
+    (info,) = [info async for info in blobs.list()]
+    assert abs(info.written - clock.now()) < timedelta(minutes=1)
+
+
+async def test_what_a_killed_process_left_goes_after_a_day(tmp_path: Path) -> None:
+    """T8."""
+    blobs = FileBlobs(tmp_path, MovableClock())
+    await blobs.put("a", pieces_of(b"x"))
+    young, old = tmp_path / ".unfinished" / "young", tmp_path / ".unfinished" / "old"
+    for path in (young, old):
+        path.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    assert [info.key async for info in blobs.list()] == ["a"]
+    assert young.exists()
+    assert not old.exists()
+
+
+async def test_a_folder_that_cannot_be_used_is_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    blobs = FileBlobs(tmp_path / "file", MovableClock())
+    with pytest.raises(BlobsUnavailable):
+        await blobs.put("a", pieces_of(b"x"))
+    assert (await blobs.check()).status == "fail"
+
+
+async def test_a_reader_keeps_what_is_deleted_meanwhile(tmp_path: Path) -> None:
+    """T35: an object replaced during a download never mixes two versions."""
+    blobs = FileBlobs(tmp_path, MovableClock())
+    await blobs.put("a", pieces_of(b"x" * 600_000))
+    pieces = blobs.get("a")
+    first = await anext(pieces)
+    await blobs.delete("a")
+    assert first + b"".join([piece async for piece in pieces]) == b"x" * 600_000
+    with pytest.raises(Exception, match="no blob"):
+        await read(blobs, "a")

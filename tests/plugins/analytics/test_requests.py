@@ -1,0 +1,113 @@
+"""Y26: requests are counted in memory and told once a minute."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from brute import analytics
+
+from orion_core.context import SYSTEM, acting
+from orion_core.contracts.analytics import Analytics, PerformanceQuestion
+from orion_core.contracts.platform import BOUNDS_MS, RequestsMeasured, RouteMeasure
+from orion_core.observability.requests import MOST, RequestMeter
+from orion_core.testing import Orion, engines
+
+PREFIXES = {"/api/v1/auth": "auth", "/api/v1/users": "users"}
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+
+
+def test_requests_are_counted_by_service_route_and_method() -> None:
+    meter = RequestMeter(PREFIXES, "gateway")
+    for took in (0.5, 1.0, 1.5, 20000.0):
+        meter.count("/api/v1/users/{user_id}", "GET", 200, took)
+    meter.count("/api/v1/users/{user_id}", "PATCH", 503, 3.0)
+    meter.count("", "BREW", 404, 1.0)
+
+    assert meter.take() == {
+        "users": (
+            RouteMeasure("/api/v1/users/{user_id}", "GET", 4, 0, 20003.0, (2, 1, *[0] * 11, 1)),
+            RouteMeasure("/api/v1/users/{user_id}", "PATCH", 1, 1, 3.0, (0, 0, 1, *[0] * 11)),
+        ),
+        "gateway": (RouteMeasure("unmatched", "OTHER", 1, 0, 1.0, (1, *[0] * 13)),),
+    }
+    assert meter.take() == {}
+
+
+def test_memory_is_bounded_whatever_is_asked_for() -> None:
+    meter = RequestMeter(PREFIXES, "gateway")
+    for number in range(MOST + 500):
+        meter.count(f"/api/v1/users/{number}", "GET", 200, 1.0)
+
+    found = meter.take()
+    assert sum(len(routes) for routes in found.values()) == MOST + 1
+    assert sum(each.count for routes in found.values() for each in routes) == MOST + 500
+
+
+def measured(at: datetime, count: int = 3, errors: int = 1, service: str = "users", process: str = "a") -> Any:
+    buckets = [0] * (len(BOUNDS_MS) + 1)
+    buckets[4] = count
+    route = RouteMeasure("/api/v1/users/me", "GET", count, errors, 15.0 * count, tuple(buckets))
+    return RequestsMeasured(service, process, at, (route,))
+
+
+async def test_measures_of_processes_add_up_on_the_axis_of_trends(database_url: str) -> None:
+    async with analytics(database_url) as service:
+        for event in (
+            measured(NOON),
+            measured(NOON, process="b"),
+            measured(NOON + timedelta(hours=13)),
+            measured(NOON, service="auth", count=1, errors=0),
+        ):
+            async with service.db.transaction():
+                await service.measure(event)
+        with acting(SYSTEM):
+            days = await service.performance(
+                PerformanceQuestion(NOON - timedelta(hours=12), NOON + timedelta(days=1), zone="Asia/Kathmandu")
+            )
+            one = await service.performance(
+                PerformanceQuestion(NOON, NOON + timedelta(days=1), service="auth", interval="month")
+            )
+            none = await service.performance(PerformanceQuestion(NOON, NOON + timedelta(days=1), route="/other"))
+
+    assert [(each.service, each.route, each.total.count, each.total.errors) for each in days.routes] == [
+        ("users", "/api/v1/users/me", 9, 3),
+        ("auth", "/api/v1/users/me", 1, 0),
+    ]
+    # The day of Kathmandu ends at 18:15 UTC.
+    assert [point.count for point in days.routes[0].points] == [6, 3]
+    assert (days.total.count, days.total.error_share, days.total.mean_ms) == (10, 0.3, 15.0)
+    assert 10.0 < days.total.p50_ms <= 20.0
+    assert [each.service for each in one.routes] == ["auth"]
+    assert (none.routes, none.total.count, none.total.p99_ms) == ((), 0, 0.0)
+
+
+@pytest.mark.reaches("local", "wire")
+async def test_requests_are_told_when_the_minute_is_over(orion: Orion) -> None:
+    person = await orion.sign_up()
+    admin = await orion.admin()
+    for _ in range(3):
+        await orion.http.get("/api/v1/users/me", headers=person.headers)
+    await orion.http.get("/nowhere/at/all")
+    await orion.http.get("/health/live")
+    await orion.settle()
+    assert await orion.told(RequestsMeasured) == []
+
+    await orion.advance(timedelta(minutes=1))
+
+    async def done() -> bool:
+        return {"auth", "gateway", "users"} <= {event.service for event in await orion.told(RequestsMeasured)}
+
+    await engines.until(done, "telling of requests")
+    await orion.settle()
+
+    told = {event.service: event for event in await orion.told(RequestsMeasured)}
+    routes = {(each.route, each.method): each.count for event in told.values() for each in event.routes}
+    assert routes["/api/v1/users/me", "GET"] == 3
+    assert routes["/api/v1/auth/register", "POST"] == 1
+    assert routes["unmatched", "GET"] == 1
+    assert not [route for route, _ in routes if "health" in route]
+    with orion.acting_as(admin.id, "analytics:read"):
+        found = await orion.service(Analytics).performance(PerformanceQuestion(service="users", interval="hour"))
+    assert [(each.route, each.method, each.total.count) for each in found.routes] == [("/api/v1/users/me", "GET", 3)]

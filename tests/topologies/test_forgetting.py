@@ -1,0 +1,195 @@
+"""A person who is erased is gone from every service, and may come back as somebody new."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import pytest
+
+from orion_core.contracts.users import NoSuchPerson, UserErased, Users
+from orion_core.ports.database import Database
+from orion_core.testing import InProcess, Orion
+from orion_core.testing.processes import Processes
+
+pytestmark = pytest.mark.reaches("local", "wire", "processes")
+
+ME = "/api/v1/users/me"
+
+
+def databases(orion: Orion) -> dict[str, Database]:
+    """The databases of all services of the platform."""
+    if isinstance(orion, InProcess):
+        return orion.platform.databases
+    assert isinstance(orion, Processes)
+    return orion._databases
+
+
+async def tables(db: Database) -> list[str]:
+    if db.dialect.name == "sqlite":
+        rows = await db.fetch("SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'")
+    else:
+        rows = await db.fetch("SELECT tablename AS name FROM pg_tables WHERE schemaname = current_schema()")
+    return [row["name"] for row in rows]
+
+
+async def cells(db: Database) -> AsyncIterator[tuple[str, str, bytes]]:
+    """Every value of every table of a database, the shadows of indexes included, as table, column and bytes."""
+    for table in await tables(db):
+        for row in await db.fetch(f'SELECT * FROM "{table}"'):
+            for column, value in row.items():
+                yield table, column, value if isinstance(value, bytes) else str(value).encode()
+
+
+async def places(orion: Orion, planted: list[str]) -> list[str]:
+    """Where in which database one of the `planted` texts can be read, in any letter case."""
+    wanted = [text.lower().encode() for text in planted]
+    return sorted(
+        {
+            f"{service}: {table}.{column}"
+            for service, db in databases(orion).items()
+            async for table, column, value in cells(db)
+            if any(text in value.lower() for text in wanted)
+        }
+    )
+
+
+async def until_gone(orion: Orion, planted: list[str]) -> list[str]:
+    """What is still there after everything has had its time."""
+    found = []
+    for _ in range(100):
+        await orion.settle()
+        found = await places(orion, planted)
+        if not found:
+            break
+        await asyncio.sleep(0.1)
+    return found
+
+
+def planted() -> dict[str, str]:
+    """Values that nothing else in any database can be."""
+    names = ("email", "name", "first_name", "last_name", "bio", "preference", "agent")
+    return {name: f"{name.replace('_', '')}{secrets.token_hex(8)}" for name in names}
+
+
+async def test_nothing_of_an_erased_person_is_left_in_any_database(orion: Orion) -> None:
+    """U36: compares every cell of every table, as freed pages of a database file are not the service's to read."""
+    value = planted()
+    person = await orion.sign_up(email=f"{value['email']}@example.org", name=value["name"])
+    headers = {**person.headers, "user-agent": value["agent"]}
+    await orion.settle()
+    change = {name: value[name] for name in ("first_name", "last_name", "bio")}
+    changed = await orion.http.patch(ME, json=change, headers=headers)
+    preferred = await orion.http.put(
+        f"{ME}/preferences/planted.value", json={"value": value["preference"]}, headers=headers
+    )
+    await orion.settle()
+    assert (changed.status_code, preferred.status_code) == (200, 200)
+    before = await places(orion, list(value.values()))
+    assert {"auth", "users", "notifications"} <= {place.partition(":")[0] for place in before}
+
+    erased = await orion.http.delete(ME, headers=headers)
+
+    assert (erased.status_code, erased.content) == (204, b"")
+    assert await until_gone(orion, list(value.values())) == []
+
+
+async def test_an_erased_person_can_neither_sign_in_nor_use_old_tokens(orion: Orion) -> None:
+    """U36."""
+    person = await orion.sign_up()
+    await orion.settle()
+
+    await orion.http.delete(ME, headers=person.headers)
+    await orion.settle()
+
+    refreshed = await orion.http.post("/api/v1/auth/refresh", json={"refresh_token": person.refresh_token})
+    signed_in = await orion.http.post("/api/v1/auth/login", json={"email": person.email, "password": person.password})
+    read = await orion.http.get(ME, headers=person.headers)
+    assert (refreshed.status_code, refreshed.json()["code"]) == (400, "auth.invalid_grant")
+    assert (signed_in.status_code, signed_in.json()["code"]) == (401, "auth.invalid_credentials")
+    assert read.status_code == 401
+
+
+async def test_the_address_of_an_erased_person_is_free_again(orion: Orion) -> None:
+    """U36."""
+    person = await orion.sign_up(name="Ada")
+    await orion.settle()
+    await orion.http.delete(ME, headers=person.headers)
+    await orion.settle()
+
+    again = await orion.sign_up(email=person.email, name="Grace")
+    await orion.settle()
+
+    profile = (await orion.http.get(ME, headers=again.headers)).json()
+    assert again.id != person.id
+    assert (profile["user_id"], profile["name"], profile["email"]) == (str(again.id), "Grace", person.email)
+
+
+async def test_an_erasure_is_told_once(orion: Orion) -> None:
+    """U36."""
+    person, admin = await orion.sign_up(), await orion.admin()
+    await orion.settle()
+
+    first = await orion.http.delete(f"/api/v1/users/{person.id}", headers=admin.headers)
+    second = await orion.http.delete(f"/api/v1/users/{person.id}", headers=admin.headers)
+    await orion.settle()
+
+    assert (first.status_code, second.status_code) == (204, 204)
+    assert [event.user_id for event in await orion.told(UserErased) if event.user_id == person.id] == [person.id]
+
+
+async def test_somebody_who_is_erased_before_their_profile_came_never_gets_one(orion: Orion) -> None:
+    """U3: whichever of the two arrives first."""
+    person = await orion.sign_up(name="Ada")
+
+    erased = await orion.http.delete(ME, headers=person.headers)
+    await orion.settle()
+
+    admin = await orion.admin()
+    read = await orion.http.get(f"/api/v1/users/{person.id}", headers=admin.headers)
+    assert erased.status_code == 204
+    assert (read.status_code, read.json()["code"]) == (404, "users.not_found")
+
+
+async def test_others_keep_what_is_theirs(orion: Orion) -> None:
+    """U36."""
+    value = planted()
+    other = await orion.sign_up(email=f"{value['email']}@example.org", name=value["name"])
+    person = await orion.sign_up()
+    await orion.settle()
+
+    await orion.http.delete(ME, headers=person.headers)
+    await orion.settle()
+
+    profile = await orion.http.get(ME, headers=other.headers)
+    notices = await orion.http.get("/api/v1/notifications", headers=other.headers)
+    assert (profile.status_code, profile.json()["name"]) == (200, value["name"])
+    assert [notice["type"] for notice in notices.json()["items"]] == ["user.welcome"]
+
+
+async def test_only_those_who_may_can_erase_others(orion: Orion) -> None:
+    """U10."""
+    person, other = await orion.sign_up(), await orion.sign_up()
+    await orion.settle()
+
+    hidden = await orion.http.delete(f"/api/v1/users/{person.id}", headers=other.headers)
+    nobody = await orion.http.delete(f"/api/v1/users/{person.id}")
+    unknown = await orion.http.delete(f"/api/v1/users/{UUID(int=7)}", headers=(await orion.admin()).headers)
+
+    assert [answer.status_code for answer in (hidden, nobody, unknown)] == [404, 401, 404]
+    assert (await orion.http.get(ME, headers=person.headers)).status_code == 200
+
+
+async def test_the_contract_says_the_same(orion: Orion) -> None:
+    person, admin = await orion.sign_up(), await orion.admin()
+    await orion.settle()
+    users = orion.service(Users)
+
+    with orion.acting_as(person):
+        await users.erase(person.id)
+        with pytest.raises(NoSuchPerson):
+            await users.me()
+    with orion.acting_as(admin, "users:*"), pytest.raises(NoSuchPerson):
+        await users.get(person.id)
