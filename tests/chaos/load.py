@@ -51,11 +51,15 @@ class Attempt:
 
 @attrs.define
 class Crowd:
-    """So many clients at once, each with one request in flight; every attempt uses a new address."""
+    """So many clients at once, each with one request in flight; every attempt uses a new address.
+
+    A crowd that is not `busy` only registers.
+    """
 
     url: str
     name: str
     size: int = 6
+    busy: bool = True
     attempts: list[Attempt] = attrs.field(factory=list)
     in_flight: set[Attempt] = attrs.field(factory=set)
     _going: asyncio.Event = attrs.field(factory=asyncio.Event)
@@ -137,6 +141,8 @@ class Crowd:
         if attempt.status != 201 or answer is None:
             return
         attempt.user_id = answer.json()["user"]["id"]
+        if not self.busy:
+            return
         headers = {"authorization": f"Bearer {answer.json()['access_token']}"}
 
         attempt.doing = "upload"

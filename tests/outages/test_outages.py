@@ -35,7 +35,7 @@ async def connected(processes: Processes) -> AsyncIterator[Processes]:
 
 
 def crowd(processes: Processes) -> Crowd:
-    return Crowd(processes.url("gateway"), f"outage-{secrets.token_hex(4)}", size=2)
+    return Crowd(processes.url("gateway"), f"outage-{secrets.token_hex(4)}", size=2, busy=False)
 
 
 async def nothing_lost(processes: Processes, people: Crowd) -> None:
