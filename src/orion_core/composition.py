@@ -78,6 +78,17 @@ def asks(plugin: Plugin) -> tuple[type[Contract], ...]:
     return tuple(kind for kind in needs(plugin).values() if isinstance(kind, type) and issubclass(kind, Contract))
 
 
+def calls(plugin: Plugin, plugins: Mapping[str, Plugin]) -> tuple[str, ...]:
+    """The names of the services that the service of `plugin` calls.
+
+    One that needs `Services` finds out at run time whom it asks: the owners of what can be searched page by page.
+    """
+    found = [contract.contract_name for contract in asks(plugin)]
+    if Services in needs(plugin).values():
+        found += [other.name for other in plugins.values() if any(each.pages for each in other.searchable)]
+    return tuple(dict.fromkeys(found))
+
+
 def tells(plugin: Plugin) -> tuple[str, ...]:
     """The events that the service of `plugin` may publish: those declared beside its contract."""
     contract = plugin.contract
@@ -160,8 +171,8 @@ def order(plugins: Mapping[str, Plugin]) -> tuple[str, ...]:
             raise ValueError(f"services call each other in a circle: {circle}; make one of the calls an event")
         visiting.append(name)
         # One that cannot be read is reported elsewhere, if it is served at all.
-        for contract in () if unreadable({name: plugins[name]}) else asks(plugins[name]):
-            visit(contract.contract_name)
+        for asked in () if unreadable({name: plugins[name]}) else calls(plugins[name], plugins):
+            visit(asked)
         visiting.pop()
         names.append(name)
 

@@ -209,10 +209,7 @@ class Catalogue:
 
 class Services(Protocol):
     """Reaches any contract by its class; a need of this type is filled for services that find out at run time whom they
-    ask, such as search, which asks the owners of what it indexes.
-
-    The check for circles of calls cannot see these calls: whoever needs this may only ask services that do not ask
-    back.
+    ask: the owners of what can be searched page by page, and nobody else, so that circles of calls are still found.
     """
 
     def service(self, contract: type[C]) -> C:

@@ -103,17 +103,17 @@ class Topology:
 
 def topology(plugins: Mapping[str, Plugin]) -> Topology:
     """The topology of `plugins`."""
-    return Topology({name: _node(plugin) for name, plugin in sorted(plugins.items())})
+    return Topology({name: _node(plugin, plugins) for name, plugin in sorted(plugins.items())})
 
 
-def _node(plugin: Plugin) -> Node:
+def _node(plugin: Plugin, plugins: Mapping[str, Plugin]) -> Node:
     hears = tuple(Heard(each.queue, each.names, each.broadcast) for each in plugin.listeners)
     return Node(
         name=plugin.name,
         contract=plugin.contract.__name__ if plugin.contract else None,
         port=plugin.port,
         paths=tuple(plugin.paths) if plugin.routes else tuple(plugin.prefixes),
-        asks=tuple(dict.fromkeys(kind.contract_name for kind in composition.asks(plugin))),
+        asks=composition.calls(plugin, plugins),
         tells=composition.tells(plugin),
         hears=hears,
     )

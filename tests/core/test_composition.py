@@ -15,7 +15,7 @@ from orion_core.errors import StartRefused
 from orion_core.events import Events, event, on
 from orion_core.keyring import Keyring
 from orion_core.platform import Platform
-from orion_core.plugin import Discovery, Plugin
+from orion_core.plugin import Discovery, Plugin, Searchable, Services
 from orion_core.ports.cache import Cache
 from orion_core.ports.database import Database
 from orion_core.ports.mail import Mail
@@ -107,6 +107,15 @@ def test_services_that_fit_may_start() -> None:
 
 def test_services_that_ask_each_other_are_a_circle() -> None:
     assert problems(SHOP, serving(Store, shop=Shop)) == [
+        "services call each other in a circle: shop → store → shop; make one of the calls an event"
+    ]
+
+
+def test_who_finds_out_at_run_time_whom_to_ask_is_part_of_a_circle_too() -> None:
+    """Search asks the owners of what it indexes; an owner that asks search would wait for itself."""
+    store = attrs.evolve(SHOP, searchable=[Searchable(index="shop", documents={}, pages="sell")])
+
+    assert problems(store, serving(Store, services=Services)) == [
         "services call each other in a circle: shop → store → shop; make one of the calls an event"
     ]
 
