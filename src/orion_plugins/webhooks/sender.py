@@ -39,12 +39,6 @@ class TargetRefused(Exception):
     """The target may not be called; the message is for the log, never for users."""
 
 
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """The addresses that the system's resolver has for `host`."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
 class _Guarded(httpcore.AsyncNetworkBackend):
     """Connects to checked addresses alone."""
 
@@ -54,6 +48,7 @@ class _Guarded(httpcore.AsyncNetworkBackend):
         self._seconds = seconds
         self._network = httpcore.AnyIOBackend()
         self.address = ""
+        self.reached = False
 
     async def connect_tcp(
         self,
@@ -63,7 +58,9 @@ class _Guarded(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        async with asyncio.timeout(self._seconds):
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._seconds
+        async with asyncio.timeout_at(end):
             try:
                 addresses = await self._resolve(host, port)
             except UnicodeError as error:
@@ -75,14 +72,19 @@ class _Guarded(httpcore.AsyncNetworkBackend):
                 if (reason := self._check(address)) is not None:
                     raise TargetRefused(f"{host}: {reason}")
             failed: Exception | None = None
-            for address in addresses:
+            for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
                 self.address = address
+                # An address that swallows everything must leave time for the others.
+                share = max(end - loop.time(), 0) / left
                 try:
-                    return await self._network.connect_tcp(
-                        address, port, timeout, local_address, socket_options=socket_options
+                    stream = await self._network.connect_tcp(
+                        address, port, share, local_address, socket_options=socket_options
                     )
                 except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                     failed = error
+                else:
+                    self.reached = True
+                    return stream
             assert failed is not None
             raise failed
 
@@ -100,7 +102,7 @@ class Sender:
     """Makes attempts; never raises for what a receiver or the network does."""
 
     settings: WebhooksSettings
-    resolve: Resolve = resolve
+    resolve: Resolve
     trust: ssl.SSLContext | None = None
 
     async def send(self, url: str, headers: dict[str, str], body: bytes) -> Outcome:
@@ -126,7 +128,7 @@ class Sender:
         except TargetRefused as refused:
             return _refused(refused)
         except (TimeoutError, httpcore.TimeoutException):
-            outcome = Outcome(error="no answer in time" if guard.address else "not reached in time")
+            outcome = Outcome(error="no answer in time" if guard.reached else "not reached in time")
         except socket.gaierror:
             outcome = Outcome(error="the name could not be resolved")
         except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as failed:
