@@ -228,6 +228,7 @@ class DeliveryRoutes(Controller):
     async def retry(self, webhooks: NamedDependency[Webhooks], delivery_id: FromPath[UUID]) -> Delivery:
         """Whatever its status, with the same `webhook-id`; it takes the place of the next scheduled attempt.
 
-        409 `webhooks.endpoint_is_disabled` if the endpoint is, and `webhooks.payload_removed` after an erasure.
+        409 `webhooks.endpoint_is_disabled` if the endpoint is, and `webhooks.payload_removed` after an erasure or
+        for a payload that was too large.
         """
         return await webhooks.retry(delivery_id)

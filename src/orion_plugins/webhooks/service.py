@@ -237,7 +237,7 @@ class WebhooksService(Webhooks):
                 raise EndpointIsDisabled("the endpoint is disabled or removed: nothing is sent to it")
             message = await WebhookMessage.objects().where(WebhookMessage.id == row.message_id).first()
             if message is None or not message.payload:
-                raise PayloadRemoved("the payload was removed: it cannot be sent again")
+                raise PayloadRemoved("the payload is not kept: it cannot be sent again")
             await self.jobs.enqueue(self.resend, delivery_id, priority="high")
         return store.as_delivery(row)
 
@@ -280,8 +280,9 @@ class WebhooksService(Webhooks):
     @on(UserErased)
     async def forget(self, event: UserErased) -> None:
         """Forget the person: at once, and once more for news that was under way."""
-        await self.jobs.enqueue(self.forget_person, event.user_id)
-        await self.jobs.enqueue(self.forget_person, event.user_id, delay=timedelta(days=1))
+        # Ahead of deliveries, which may be many and slow.
+        await self.jobs.enqueue(self.forget_person, event.user_id, priority="high")
+        await self.jobs.enqueue(self.forget_person, event.user_id, priority="high", delay=timedelta(days=1))
 
     @job(retries=RUNS, timeout=60)
     async def deliver(self, delivery_id: UUID, turn: int) -> None:

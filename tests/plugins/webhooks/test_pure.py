@@ -18,6 +18,7 @@ from orion_plugins.webhooks import patterns, signing
 from orion_plugins.webhooks.addresses import is_allowed, networks, refusal
 from orion_plugins.webhooks.cursors import from_cursor, to_cursor
 from orion_plugins.webhooks.outcomes import LONGEST, Outcome, Verdict, judge, wanted_pause
+from orion_plugins.webhooks.sender import EXCERPT, READ_LIMIT
 from orion_plugins.webhooks.settings import TABLE, WebhooksSettings
 from orion_plugins.webhooks.targets import lenient, target
 
@@ -399,6 +400,14 @@ def test_a_cursor_stands_for_one_row_in_one_spelling() -> None:
     for other in ("", to_cursor(row)[:-1], f"{to_cursor(row)}=", to_cursor(row)[:-1] + "B", str(row)):
         with pytest.raises(Malformed):
             from_cursor(other)
+
+
+def test_an_attempt_has_the_limits_of_the_standard() -> None:
+    """W5: 5 s to connect, 20 s in all, 64 kB read, 4 kB kept."""
+    settings = WebhooksSettings()
+
+    assert (settings.connect_timeout, settings.attempt_timeout, READ_LIMIT, EXCERPT) == (5, 20, 65536, 4096)
+    assert (settings.allowed_networks, settings.allowed_ports, settings.retention_days) == ((), (443, 8443), 30)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -42,7 +43,7 @@ from orion_core.testing.receiver import Receiver
 from orion_core.webhook_verifier import NotVerified
 from orion_plugins.webhooks.outcomes import Outcome, Verdict
 from orion_plugins.webhooks.plugin import orion_plugin
-from orion_plugins.webhooks.service import MAX_PAYLOAD, WebhooksService
+from orion_plugins.webhooks.service import LARGE_PAYLOAD, MAX_PAYLOAD, WebhooksService
 from orion_plugins.webhooks.settings import WebhooksSettings
 from orion_plugins.webhooks.tables import WebhookDelivery, WebhookEndpoint
 
@@ -368,8 +369,11 @@ async def test_disabling_and_removing_an_endpoint_aborts_what_is_pending(databas
         assert len(await rows(service, "webhook_secrets")) == 1
 
 
-async def test_secrets_are_nowhere_in_the_database_but_sealed(database_url: str) -> None:
+async def test_secrets_are_in_no_log_and_nowhere_in_the_database_but_sealed(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """W2a, A60."""
+    caplog.set_level(logging.DEBUG)
     async with webhooks(database_url) as service, Receiver() as receiver:
         receiver.then(500)
         made = await endpoint(service, receiver)
@@ -382,9 +386,10 @@ async def test_secrets_are_nowhere_in_the_database_but_sealed(database_url: str)
         everything = "".join([str(await rows(service, table)) for table in tables])
         for secret in (made.secret, rotated.secret):
             assert secret not in repr(made) + repr(rotated)
-            assert secret.removeprefix("whsec_").rstrip("=") not in everything
+            assert secret.removeprefix("whsec_").rstrip("=") not in everything + caplog.text
         assert made.secret != rotated.secret
         assert "webhook_secrets" not in everything
+        assert "send_request_headers" in caplog.text, "the log has to have been asked for everything"
 
 
 async def test_a_replaced_secret_signs_for_a_day_and_no_longer(database_url: str) -> None:
@@ -432,6 +437,22 @@ async def test_a_payload_that_is_too_large_is_given_up_and_told(database_url: st
         assert (delivery.status, delivery.detail) == ("dead", "the payload has more than 262144 bytes")
         assert await events(service) == ["webhook.exhausted"]
         assert await jobs(service) == []
+        with pytest.raises(PayloadRemoved):
+            await service.retry(delivery.id)
+
+
+@pytest.mark.parametrize(("size", "warned"), [(LARGE_PAYLOAD - 200, False), (LARGE_PAYLOAD, True)])
+async def test_a_large_payload_is_sent_with_a_warning(
+    database_url: str, caplog: pytest.LogCaptureFixture, size: int, warned: bool
+) -> None:
+    """W10."""
+    async with webhooks(database_url) as service, Receiver() as receiver:
+        await endpoint(service, receiver)
+        await hear(service, told(data=json.dumps({"text": "x" * size})))
+        await service.deliver((await the_delivery(service)).id, 0)
+
+        assert len(receiver.requests) == 1
+        assert ("makes a payload of" in caplog.text) is warned
 
 
 async def test_an_erased_person_is_forgotten(database_url: str) -> None:
