@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import attrs
@@ -113,7 +114,7 @@ class Sender:
         try:
             found = target(url, ports, allowed)
         except Invalid as refused:
-            return _refused(refused)
+            return _refused(refused, url, headers)
         inside_only = lenient(found, ports)
 
         def check(address: str) -> str | None:
@@ -126,7 +127,7 @@ class Sender:
             async with asyncio.timeout(self.settings.attempt_timeout):
                 outcome = await self._exchange(guard, found, headers, body)
         except TargetRefused as refused:
-            return _refused(refused)
+            return _refused(refused, url, headers)
         except (TimeoutError, httpcore.TimeoutException):
             outcome = Outcome(error="no answer in time" if guard.reached else "not reached in time")
         except socket.gaierror:
@@ -154,9 +155,11 @@ class Sender:
             return await _read(answer)
 
 
-def _refused(why: Exception) -> Outcome:
-    # Path and query may hold tokens, so they stay out of the log.
-    log.warning("a webhook was refused: %s", why)
+def _refused(why: Exception, url: str, headers: Mapping[str, str]) -> Outcome:
+    # Path, query and user may hold secrets, so they stay out of the log.
+    scheme, _, rest = url.partition("://")
+    where = f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0].rpartition('@')[2]}"
+    log.warning("%s to %r was refused: %s", headers.get("webhook-id", "a message"), where, why)
     return Outcome(error=REFUSED, refused=True)
 
 

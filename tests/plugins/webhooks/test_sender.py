@@ -106,11 +106,15 @@ async def test_every_address_of_a_name_must_be_global(
         "https://example.org:6379/",
     ],
 )
-async def test_internal_targets_are_refused_however_they_are_spelled(url: str) -> None:
-    """W4, W4c: also if such a URL had been stored under other settings."""
-    outcome = await send(url, CLOSED)
+async def test_internal_targets_are_refused_however_they_are_spelled(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """W4, W4b, W4c: also if such a URL had been stored under other settings; the log says which one it was."""
+    outcome = await send(url + "t0p?token=t0p#t0p", CLOSED)
 
-    assert (outcome.refused, outcome.status) == (True, None)
+    assert (outcome.refused, outcome.status, outcome.error) == (True, None, REFUSED)
+    assert url.rstrip("/") in caplog.text
+    assert "t0p" not in caplog.text
 
 
 @pytest.mark.parametrize("url", ["https://0x7f000001:{port}/", "http://2130706433:{port}/", "http://[::1]:{port}/"])
