@@ -141,7 +141,7 @@ def service_page(plugin: Plugin, discovery: Discovery) -> str:
         lines.append(f"```python\nfrom {contract.__module__} import {contract.__name__}\n```")
         for operation in operations(contract).values():
             lines += operation_lines(contract, operation)
-        values = [cls for cls in declared(contract) if is_value(cls) and not is_event(cls)]
+        values = [cls for cls in declared(contract) if is_value(cls) and not is_event(cls) and cls.__name__[0] != "_"]
         if values:
             lines.append("## Values")
         for cls in values:

@@ -326,6 +326,9 @@ def inside(text: str) -> bool:
         every += [each for each in (given.ipv4_mapped, given.sixtofour, *(given.teredo or ())) if each is not None]
         if given in ipaddress.ip_network("64:ff9b::/96"):
             every = [ipaddress.IPv4Address(int(given) & 0xFFFFFFFF)]
+        elif given.ipv4_mapped is None and given not in ipaddress.ip_network("2000::/3"):
+            # Nothing of it is given out to anybody; translators to IPv4 live there.
+            return True
     return any(not each.is_global or each.is_multicast for each in every)
 
 
@@ -350,6 +353,8 @@ INSIDE = (
     "::127.0.0.1",
     "64:ff9b::7f00:1",
     "64:ff9b:1::1",
+    "::ffff:0:7f00:1",
+    "4000::1",
     "2002:7f00:1::",
     "2001:0:7f00:1::",
 )

@@ -58,7 +58,8 @@ def problems_of(error: BaseException) -> Sequence[str] | None:
     if isinstance(error, StartRefused):
         return error.problems
     if isinstance(error, Error):
-        return [str(error), *(f"{item.field}: {item.detail}" for item in error.errors)]
+        # With one field at fault, the message is that line already.
+        return list(dict.fromkeys([str(error), *(f"{item.field}: {item.detail}" for item in error.errors)]))
     return None
 
 

@@ -178,7 +178,7 @@ class EndpointIsDisabled(Conflict):
 
 
 class PayloadRemoved(Conflict):
-    """The payload was removed, because the person it was about was erased: it cannot be sent again."""
+    """The payload is not kept, because it was too large or its person was erased: it cannot be sent again."""
 
     code = "webhooks.payload_removed"
 

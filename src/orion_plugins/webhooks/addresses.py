@@ -11,6 +11,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """The well-known prefix of RFC 6052: the last 32 bits are the IPv4 address that is reached."""
 
+UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All of IPv6 that is given out as global unicast; the rest leads nowhere, or to translators like ::ffff:0:0:0/96."""
+
 # Written down, not left to `is_global`, which has changed between versions of Python.
 REFUSED: tuple[tuple[Network, str], ...] = tuple(
     (ipaddress.ip_network(network), what)
@@ -84,6 +87,8 @@ def refusal(text: str, allowed: Iterable[Network] = ()) -> str | None:
     for network, what in REFUSED:
         if address.version == network.version and address in network:
             return f"{text} is {what}"
+    if isinstance(address, ipaddress.IPv6Address) and address not in UNICAST:
+        return f"{text} is no global unicast"
     if not address.is_global or address.is_multicast:
         return f"{text} is not global"
     return None

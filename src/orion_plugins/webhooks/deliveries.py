@@ -102,9 +102,12 @@ class Deliveries:
                         WebhookDelivery.turn: WebhookDelivery.turn + (1 if turn is None else 0),
                     }
                 )
-                .where(WebhookDelivery.id == delivery_id)
+                # Somebody may have aborted it since it was read, or a manual attempt may have taken over.
+                .where(WebhookDelivery.id == delivery_id if turn is None else _unchanged(row))
                 .returning(WebhookDelivery.attempts, WebhookDelivery.turn)
             )
+            if not counted:
+                return None
             attempt = WebhookAttempt(
                 id=new_id(),
                 delivery_id=delivery_id,
@@ -115,20 +118,23 @@ class Deliveries:
                 at=now,
             )
             await WebhookAttempt.insert(attempt)
-        live = [each for each in secrets if each.expires_at is None or each.expires_at > now]
-        return Begun(
-            delivery_id=delivery_id,
-            attempt_id=attempt.id,
-            message_id=message.id,
-            turn=counted[0]["turn"],
-            url=endpoint.url,
-            payload=message.payload,
-            secrets=tuple(store.unsealed(self.keyring, each) for each in live),
-        )
+            live = [each for each in secrets if each.expires_at is None or each.expires_at > now]
+            return Begun(
+                delivery_id=delivery_id,
+                attempt_id=attempt.id,
+                message_id=message.id,
+                turn=counted[0]["turn"],
+                url=endpoint.url,
+                payload=message.payload,
+                # Inside: an attempt whose secret cannot be opened was never made.
+                secrets=tuple(store.unsealed(self.keyring, each) for each in live),
+            )
 
     async def end(self, begun: Begun, outcome: Outcome, verdict: Verdict) -> bool:
         """Record what came of an attempt; True if the delivery waits for another. Needs an open transaction."""
-        now = self.clock.now()
+        waits = await self._conclude(begun, outcome, verdict)
+        # After the delivery, as an erasure does, so that neither waits for the other's rows.
+        mine = WebhookAttempt.id == begun.attempt_id
         await WebhookAttempt.update(
             {
                 WebhookAttempt.outcome: outcome.kind,
@@ -138,12 +144,21 @@ class Deliveries:
                 WebhookAttempt.excerpt: outcome.excerpt,
                 WebhookAttempt.error: outcome.detail,
             }
-        ).where(WebhookAttempt.id == begun.attempt_id)
+        ).where(mine)
+        # Asked only now that the row is ours: an erasure that comes later will find the answer and blank it by itself.
+        if not await WebhookMessage.exists().where(
+            (WebhookMessage.id == begun.message_id) & (WebhookMessage.payload != "")
+        ):
+            await WebhookAttempt.update({WebhookAttempt.excerpt: ""}).where(mine)
+        return waits
+
+    async def _conclude(self, begun: Begun, outcome: Outcome, verdict: Verdict) -> bool:
+        now = self.clock.now()
         row = await WebhookDelivery.objects().where(WebhookDelivery.id == begun.delivery_id).first()
         if row is None:
             return False
         if verdict.disable:
-            await self._disable(row.endpoint_id, GONE)
+            await self._disable(row.endpoint_id, begun.url, GONE)
         # A later attempt has taken over, or the delivery is over: this one can only turn it into a success.
         current = row.turn == begun.turn and row.status == "pending"
         if verdict.status == "succeeded":
@@ -193,7 +208,7 @@ class Deliveries:
             }
         ).where((WebhookDelivery.status == "pending") & condition)
 
-    async def _disable(self, endpoint_id: UUID, reason: str) -> None:
+    async def _disable(self, endpoint_id: UUID, url: str, reason: str) -> None:
         now = self.clock.now()
         written = await (
             WebhookEndpoint.update(
@@ -203,11 +218,14 @@ class Deliveries:
                     WebhookEndpoint.updated_at: now,
                 }
             )
-            .where((WebhookEndpoint.id == endpoint_id) & WebhookEndpoint.enabled.eq(True))
+            # With another URL by now, it is not this receiver's endpoint any more.
+            .where(
+                (WebhookEndpoint.id == endpoint_id) & (WebhookEndpoint.url == url) & WebhookEndpoint.enabled.eq(True)
+            )
             .returning(WebhookEndpoint.created_by)
         )
-        await self.abort(WebhookDelivery.endpoint_id == endpoint_id, reason)
         if written:
+            await self.abort(WebhookDelivery.endpoint_id == endpoint_id, reason)
             await self.events.publish(WebhookEndpointDisabled(endpoint_id, written[0]["created_by"], reason))
 
     async def _change(self, row: WebhookDelivery, status: str, now: datetime, **columns: Any) -> bool:

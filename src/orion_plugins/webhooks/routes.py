@@ -30,7 +30,7 @@ from orion_plugins.webhooks.patches import read_patch
 MANAGE = "webhooks:manage"
 _MEDIA_TYPES = ("application/json", "application/merge-patch+json")
 _NEVER_STORED = {"Cache-Control": "no-store"}
-OfEndpoint = Annotated[UUID | None, QueryParameter(name="endpoint", description="only those of this endpoint")]
+OfEndpoint = Annotated[UUID | None, QueryParameter(description="only those of this endpoint")]
 OfStatus = Annotated[str, QueryParameter(description="only pending, succeeded, dead or aborted ones")]
 
 
@@ -189,13 +189,13 @@ class DeliveryRoutes(Controller):
     async def all(
         self,
         webhooks: NamedDependency[Webhooks],
-        of_endpoint: OfEndpoint = None,
+        endpoint: OfEndpoint = None,
         status: OfStatus = "",
         cursor: Cursor = "",
         limit: Limit = 50,
     ) -> DeliveryPage:
         """Newest first. An unknown status answers 422."""
-        return await webhooks.deliveries(of_endpoint, status, cursor, limit)
+        return await webhooks.deliveries(endpoint, status, cursor, limit)
 
     @get("/{delivery_id:uuid}", opt=needs(MANAGE), operation_id="webhooks_delivery", summary="Read a delivery")
     async def one(self, webhooks: NamedDependency[Webhooks], delivery_id: FromPath[UUID]) -> DeliveryDetail:
@@ -228,6 +228,7 @@ class DeliveryRoutes(Controller):
     async def retry(self, webhooks: NamedDependency[Webhooks], delivery_id: FromPath[UUID]) -> Delivery:
         """Whatever its status, with the same `webhook-id`; it takes the place of the next scheduled attempt.
 
-        409 `webhooks.endpoint_is_disabled` if the endpoint is, and `webhooks.payload_removed` after an erasure.
+        409 `webhooks.endpoint_is_disabled` if the endpoint is, and `webhooks.payload_removed` after an erasure or
+        for a payload that was too large.
         """
         return await webhooks.retry(delivery_id)

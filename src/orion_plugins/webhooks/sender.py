@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import attrs
@@ -39,12 +40,6 @@ class TargetRefused(Exception):
     """The target may not be called; the message is for the log, never for users."""
 
 
-async def resolve(host: str, port: int) -> Sequence[str]:
-    """The addresses that the system's resolver has for `host`."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
 class _Guarded(httpcore.AsyncNetworkBackend):
     """Connects to checked addresses alone."""
 
@@ -54,6 +49,7 @@ class _Guarded(httpcore.AsyncNetworkBackend):
         self._seconds = seconds
         self._network = httpcore.AnyIOBackend()
         self.address = ""
+        self.reached = False
 
     async def connect_tcp(
         self,
@@ -63,7 +59,9 @@ class _Guarded(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        async with asyncio.timeout(self._seconds):
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._seconds
+        async with asyncio.timeout_at(end):
             try:
                 addresses = await self._resolve(host, port)
             except UnicodeError as error:
@@ -75,14 +73,19 @@ class _Guarded(httpcore.AsyncNetworkBackend):
                 if (reason := self._check(address)) is not None:
                     raise TargetRefused(f"{host}: {reason}")
             failed: Exception | None = None
-            for address in addresses:
+            for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
                 self.address = address
+                # An address that swallows everything must leave time for the others.
+                share = max(end - loop.time(), 0) / left
                 try:
-                    return await self._network.connect_tcp(
-                        address, port, timeout, local_address, socket_options=socket_options
+                    stream = await self._network.connect_tcp(
+                        address, port, share, local_address, socket_options=socket_options
                     )
                 except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                     failed = error
+                else:
+                    self.reached = True
+                    return stream
             assert failed is not None
             raise failed
 
@@ -100,7 +103,7 @@ class Sender:
     """Makes attempts; never raises for what a receiver or the network does."""
 
     settings: WebhooksSettings
-    resolve: Resolve = resolve
+    resolve: Resolve
     trust: ssl.SSLContext | None = None
 
     async def send(self, url: str, headers: dict[str, str], body: bytes) -> Outcome:
@@ -111,7 +114,7 @@ class Sender:
         try:
             found = target(url, ports, allowed)
         except Invalid as refused:
-            return _refused(refused)
+            return _refused(refused, url, headers)
         inside_only = lenient(found, ports)
 
         def check(address: str) -> str | None:
@@ -124,9 +127,9 @@ class Sender:
             async with asyncio.timeout(self.settings.attempt_timeout):
                 outcome = await self._exchange(guard, found, headers, body)
         except TargetRefused as refused:
-            return _refused(refused)
+            return _refused(refused, url, headers)
         except (TimeoutError, httpcore.TimeoutException):
-            outcome = Outcome(error="no answer in time" if guard.address else "not reached in time")
+            outcome = Outcome(error="no answer in time" if guard.reached else "not reached in time")
         except socket.gaierror:
             outcome = Outcome(error="the name could not be resolved")
         except (httpcore.NetworkError, httpcore.ProtocolError, OSError) as failed:
@@ -152,9 +155,11 @@ class Sender:
             return await _read(answer)
 
 
-def _refused(why: Exception) -> Outcome:
-    # Path and query may hold tokens, so they stay out of the log.
-    log.warning("a webhook was refused: %s", why)
+def _refused(why: Exception, url: str, headers: Mapping[str, str]) -> Outcome:
+    # Path, query and user may hold secrets, so they stay out of the log.
+    scheme, _, rest = url.partition("://")
+    where = f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0].rpartition('@')[2]}"
+    log.warning("%s to %r was refused: %s", headers.get("webhook-id", "a message"), where, why)
     return Outcome(error=REFUSED, refused=True)
 
 

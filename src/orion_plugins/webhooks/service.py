@@ -6,7 +6,7 @@ import json
 import logging
 import random
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 import attrs
@@ -41,6 +41,7 @@ from orion_core.values import invalid
 from orion_plugins.webhooks import deliveries as life
 from orion_plugins.webhooks import patterns, removal, signing, store
 from orion_plugins.webhooks.deliveries import Begun, Deliveries
+from orion_plugins.webhooks.names import Names
 from orion_plugins.webhooks.outcomes import Verdict, judge
 from orion_plugins.webhooks.patches import CHANGEABLE
 from orion_plugins.webhooks.sender import Sender
@@ -77,8 +78,9 @@ class WebhooksService(Webhooks):
     clock: Clock
     keyring: Keyring
     settings: WebhooksSettings
+    _names: Names = attrs.field(init=False, repr=False, factory=Names)
     sender: Sender = attrs.field(
-        init=False, repr=False, default=attrs.Factory(lambda self: Sender(self.settings), True)
+        init=False, repr=False, default=attrs.Factory(lambda self: Sender(self.settings, self._names), True)
     )
     _life: Deliveries = attrs.field(
         init=False,
@@ -86,6 +88,12 @@ class WebhooksService(Webhooks):
         default=attrs.Factory(lambda self: Deliveries(self.db, self.events, self.clock, self.keyring), True),
     )
     _random: random.Random = attrs.field(init=False, repr=False, factory=random.Random)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._names.close()
 
     # Endpoints
 
@@ -136,6 +144,8 @@ class WebhooksService(Webhooks):
                     .where(WebhookEndpoint.id == endpoint_id)
                     .returning(*WebhookEndpoint.all_columns())
                 )
+                if not written:
+                    raise store.no_such_endpoint(endpoint_id)
                 row = WebhookEndpoint(**written[0])
             if change.enabled is False:
                 await self._life.abort(WebhookDelivery.endpoint_id == endpoint_id, "the endpoint was disabled")
@@ -144,7 +154,7 @@ class WebhooksService(Webhooks):
     async def delete_endpoint(self, endpoint_id: UUID) -> None:
         _allowed()
         async with self.db.transaction():
-            await store.endpoint_row(endpoint_id)
+            await store.locked_endpoint_row(endpoint_id)
             await WebhookEndpoint.delete().where(WebhookEndpoint.id == endpoint_id)
             await WebhookSecret.delete().where(WebhookSecret.endpoint_id == endpoint_id)
             await self._life.abort(WebhookDelivery.endpoint_id == endpoint_id, "the endpoint was removed")
@@ -154,7 +164,7 @@ class WebhooksService(Webhooks):
         now, secret = self.clock.now(), signing.new_secret()
         until = now + OVERLAP
         async with self.db.transaction():
-            row = await store.endpoint_row(endpoint_id)
+            row = await store.locked_endpoint_row(endpoint_id)
             own = WebhookSecret.endpoint_id == endpoint_id
             await WebhookSecret.delete().where(
                 own & WebhookSecret.expires_at.is_not_null() & (WebhookSecret.expires_at <= now)
@@ -227,7 +237,7 @@ class WebhooksService(Webhooks):
                 raise EndpointIsDisabled("the endpoint is disabled or removed: nothing is sent to it")
             message = await WebhookMessage.objects().where(WebhookMessage.id == row.message_id).first()
             if message is None or not message.payload:
-                raise PayloadRemoved("the payload was removed: it cannot be sent again")
+                raise PayloadRemoved("the payload is not kept: it cannot be sent again")
             await self.jobs.enqueue(self.resend, delivery_id, priority="high")
         return store.as_delivery(row)
 
@@ -270,8 +280,9 @@ class WebhooksService(Webhooks):
     @on(UserErased)
     async def forget(self, event: UserErased) -> None:
         """Forget the person: at once, and once more for news that was under way."""
-        await self.jobs.enqueue(self.forget_person, event.user_id)
-        await self.jobs.enqueue(self.forget_person, event.user_id, delay=timedelta(days=1))
+        # Ahead of deliveries, which may be many and slow.
+        await self.jobs.enqueue(self.forget_person, event.user_id, priority="high")
+        await self.jobs.enqueue(self.forget_person, event.user_id, priority="high", delay=timedelta(days=1))
 
     @job(retries=RUNS, timeout=60)
     async def deliver(self, delivery_id: UUID, turn: int) -> None:

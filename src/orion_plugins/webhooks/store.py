@@ -31,8 +31,25 @@ async def endpoint_row(endpoint_id: UUID) -> WebhookEndpoint:
     """The row of one endpoint; raises `NoSuchEndpoint`."""
     row = await WebhookEndpoint.objects().where(WebhookEndpoint.id == endpoint_id).first()
     if row is None:
-        raise NoSuchEndpoint(f"there is no endpoint with the id {endpoint_id}")
+        raise no_such_endpoint(endpoint_id)
     return row
+
+
+async def locked_endpoint_row(endpoint_id: UUID) -> WebhookEndpoint:
+    """The row of one endpoint, which nobody else writes until the open transaction ends; raises `NoSuchEndpoint`."""
+    rows = await (
+        WebhookEndpoint.update({WebhookEndpoint.url: WebhookEndpoint.url})
+        .where(WebhookEndpoint.id == endpoint_id)
+        .returning(*WebhookEndpoint.all_columns())
+    )
+    if not rows:
+        raise no_such_endpoint(endpoint_id)
+    return WebhookEndpoint(**rows[0])
+
+
+def no_such_endpoint(endpoint_id: UUID) -> NoSuchEndpoint:
+    """Says which one."""
+    return NoSuchEndpoint(f"there is no endpoint with the id {endpoint_id}")
 
 
 async def delivery_row(delivery_id: UUID) -> WebhookDelivery:

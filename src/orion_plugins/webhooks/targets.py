@@ -10,9 +10,10 @@ import attrs
 import httpx
 
 from orion_core.values import invalid
-from orion_plugins.webhooks.addresses import Network, refusal
+from orion_plugins.webhooks.addresses import Network, is_allowed, refusal
 
 _NUMERIC = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
+_NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 _PORTS = {"https": 443, "http": 80}
 
 
@@ -55,9 +56,12 @@ def target(url: str, ports: Collection[int], allowed: Collection[Network]) -> Ta
         if number not in ports:
             raise _bad(f"must use one of the ports {', '.join(map(str, sorted(ports)))}")
     _check_host(host, allowed)
-    return Target(
+    found = Target(
         parsed.scheme == "https", host, number, parsed.netloc.decode("ascii"), parsed.raw_path.decode("ascii")
     )
+    if _is_address(host) and lenient(found, ports) and not is_allowed(host, allowed):
+        raise _bad("must begin with https:// and use one of the usual ports: this address is in no allowed network")
+    return found
 
 
 def lenient(found: Target, ports: Collection[int]) -> bool:
@@ -66,19 +70,26 @@ def lenient(found: Target, ports: Collection[int]) -> bool:
 
 
 def _check_host(host: str, allowed: Collection[Network]) -> None:
+    if _is_address(host):
+        if refusal(host, allowed):
+            raise _bad("must not lead to an internal address")
+        return
+    # A dot at the end would fit no certificate, and would be one more spelling of the same name.
+    if len(host) > 253 or not _NAME.fullmatch(host):
+        raise _bad("must have a host like hooks.example.org, without a dot at the end")
+    # Such names are addresses in a spelling of another age: 0x7f000001, 2130706433, 127.1.
+    if _NUMERIC.fullmatch(host.rpartition(".")[2]):
+        raise _bad("must name its host, or give its address in the usual form")
+    if not allowed and (host == "localhost" or host.endswith(".localhost")):
+        raise _bad("must not lead to an internal address")
+
+
+def _is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        name = host.rstrip(".").lower()
-        last = name.rpartition(".")[2]
-        # Such names are addresses in a spelling of another age: 0x7f000001, 2130706433, 127.1.
-        if _NUMERIC.fullmatch(last) or not name:
-            raise _bad("must name its host, or give its address in the usual form") from None
-        if not allowed and (name == "localhost" or name.endswith(".localhost")):
-            raise _bad("must not lead to an internal address") from None
-    else:
-        if refusal(host, allowed):
-            raise _bad("must not lead to an internal address")
+        return False
+    return True
 
 
 def _bad(detail: str) -> Exception:

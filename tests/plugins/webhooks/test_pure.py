@@ -18,6 +18,7 @@ from orion_plugins.webhooks import patterns, signing
 from orion_plugins.webhooks.addresses import is_allowed, networks, refusal
 from orion_plugins.webhooks.cursors import from_cursor, to_cursor
 from orion_plugins.webhooks.outcomes import LONGEST, Outcome, Verdict, judge, wanted_pause
+from orion_plugins.webhooks.sender import EXCERPT, READ_LIMIT
 from orion_plugins.webhooks.settings import TABLE, WebhooksSettings
 from orion_plugins.webhooks.targets import lenient, target
 
@@ -141,6 +142,13 @@ def test_secrets_are_random_and_of_the_right_form() -> None:
         "fec0::1",
         "ff02::1",
         "ff0e::1",
+        "1::1",
+        "::fffe:7f00:1",
+        "::ffff:0:7f00:1",
+        "64:ff9b:2::1",
+        "64:ff9b::1:808:808",
+        "4000::1",
+        "fe00::1",
         "2606:4700::1%eth0",
         "",
         "localhost",
@@ -222,7 +230,19 @@ def test_a_url_is_taken_apart(url: str, authority: str, host: str, port: int, pa
         "https://2130706433/",
         "https://0177.0.0.1/",
         "https://127.1/",
+        "https://127.0.0.1./",
+        "https://[::ffff:0:7f00:1]/",
+        "https://[fe80::1%25eth0]/",
+        "https://[::1%25lo]/",
         "https://example.1/",
+        "https://example.org./",
+        "https://example..org/",
+        "https://.example.org/",
+        "https://exa%6dple.org/",
+        "https://a,b/",
+        "https://*.example.org/",
+        "https://" + "a" * 64 + ".org/",
+        "https://" + "a." * 127 + "org/",
         "https://./",
         "https:///path",
         "//example.org/",
@@ -266,8 +286,9 @@ def test_http_and_other_ports_are_left_to_allowed_networks() -> None:
     """W4b."""
     assert lenient(target("http://127.0.0.1:8080/", (443,), LOOPBACK), (443,))
     assert lenient(target("https://example.org:8080/", (443,), LOOPBACK), (443,))
-    with pytest.raises(Invalid):
-        target("http://10.0.0.1:8080/", (443,), LOOPBACK)
+    for url in ("http://10.0.0.1:8080/", "http://8.8.8.8/", "https://8.8.8.8:8080/"):
+        with pytest.raises(Invalid):
+            target(url, (443,), LOOPBACK)
 
 
 # Patterns and payload
@@ -379,6 +400,14 @@ def test_a_cursor_stands_for_one_row_in_one_spelling() -> None:
     for other in ("", to_cursor(row)[:-1], f"{to_cursor(row)}=", to_cursor(row)[:-1] + "B", str(row)):
         with pytest.raises(Malformed):
             from_cursor(other)
+
+
+def test_an_attempt_has_the_limits_of_the_standard() -> None:
+    """W5: 5 s to connect, 20 s in all, 64 kB read, 4 kB kept."""
+    settings = WebhooksSettings()
+
+    assert (settings.connect_timeout, settings.attempt_timeout, READ_LIMIT, EXCERPT) == (5, 20, 65536, 4096)
+    assert (settings.allowed_networks, settings.allowed_ports, settings.retention_days) == ((), (443, 8443), 30)
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import logging
 import socket
 import ssl
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from cryptography.x509.oid import NameOID
 from orion_core.testing.faults import FaultProxy
 from orion_core.testing.ports import free_ports
 from orion_core.testing.receiver import Receiver
+from orion_plugins.webhooks.names import THREADS, Names
 from orion_plugins.webhooks.outcomes import Outcome
 from orion_plugins.webhooks.sender import EXCERPT, READ_LIMIT, REFUSED, Resolve, Sender
 from orion_plugins.webhooks.settings import WebhooksSettings
@@ -39,8 +42,9 @@ def answering(*addresses: str) -> Resolve:
 
 
 async def send(url: str, settings: WebhooksSettings = OPEN, resolve: Resolve | None = None) -> Outcome:
-    sender = Sender(settings, resolve) if resolve else Sender(settings)
-    return await sender.send(url, {"content-type": "application/json"}, b'{"a":1}')
+    with contextlib.closing(Names()) as names:
+        sender = Sender(settings, resolve or names)
+        return await sender.send(url, {"content-type": "application/json"}, b'{"a":1}')
 
 
 async def test_a_post_arrives_as_it_was_sent() -> None:
@@ -102,11 +106,15 @@ async def test_every_address_of_a_name_must_be_global(
         "https://example.org:6379/",
     ],
 )
-async def test_internal_targets_are_refused_however_they_are_spelled(url: str) -> None:
-    """W4, W4c: also if such a URL had been stored under other settings."""
-    outcome = await send(url, CLOSED)
+async def test_internal_targets_are_refused_however_they_are_spelled(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """W4, W4b, W4c: also if such a URL had been stored under other settings; the log says which one it was."""
+    outcome = await send(url + "t0p?token=t0p#t0p", CLOSED)
 
-    assert (outcome.refused, outcome.status) == (True, None)
+    assert (outcome.refused, outcome.status, outcome.error) == (True, None, REFUSED)
+    assert url.rstrip("/") in caplog.text
+    assert "t0p" not in caplog.text
 
 
 @pytest.mark.parametrize("url", ["https://0x7f000001:{port}/", "http://2130706433:{port}/", "http://[::1]:{port}/"])
@@ -289,6 +297,54 @@ async def test_a_resolver_that_hangs_counts_as_connecting() -> None:
         return ["8.8.8.8"]
 
     assert (await send("https://hooks.example/", QUICK, hang)).error == "not reached in time"
+
+
+async def test_name_servers_that_never_answer_hold_no_thread_that_others_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    """W5: a lookup cannot be stopped, and files of the same process are written in threads as well."""
+    over = threading.Event()
+
+    def hang(*_: object, **__: object) -> None:
+        over.wait(60)
+        raise socket.gaierror(-3, "Temporary failure in name resolution")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    try:
+        with contextlib.closing(Names()) as names:
+            sends = [Sender(QUICK, names).send("https://hooks.example/", {}, b"{}") for _ in range(THREADS + 8)]
+            outcomes = await asyncio.gather(*sends)
+            async with asyncio.timeout(30):
+                assert await asyncio.to_thread(threading.active_count)
+    finally:
+        over.set()
+
+    assert {outcome.error for outcome in outcomes} == {"not reached in time"}
+
+
+@contextlib.contextmanager
+def swallowing(address: str, port: int) -> Iterator[None]:
+    """Nobody there takes connections: its queue is full."""
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(socket.socket())
+        listening.bind((address, port))
+        listening.listen(0)
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex((address, port))
+        yield
+
+
+async def test_an_address_that_swallows_everything_leaves_time_for_the_others() -> None:
+    """W4a, W5."""
+    settings = WebhooksSettings(allowed_networks=("127.0.0.0/8",), connect_timeout=2)
+    async with Receiver() as receiver:
+        url = f"http://hooks.example:{receiver.port}/"
+        with swallowing("127.0.0.2", receiver.port):
+            alone = await send(url, QUICK, answering("127.0.0.2"))
+            outcome = await send(url, settings, answering("127.0.0.2", "127.0.0.1"))
+
+        assert alone.error == "not reached in time"
+        assert (outcome.status, outcome.address) == (200, "127.0.0.1")
 
 
 async def test_another_address_of_the_name_is_tried() -> None:

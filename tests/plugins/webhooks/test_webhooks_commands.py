@@ -80,4 +80,4 @@ def test_what_is_wrong_is_said(folder: Path) -> None:
 
     assert (unknown.exit_code, status.exit_code) == (1, 1)
     assert "there is no delivery" in unknown.stderr
-    assert "must be one of" in status.stderr
+    assert status.stderr == "error: status: must be one of pending, succeeded, dead, aborted\n"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import attrs
 import pytest
 
 from orion_core.adapters.choose import open_database
@@ -19,6 +22,7 @@ from orion_core.contracts.webhooks import (
     EndpointChange,
     EndpointSecret,
     NewEndpoint,
+    NoSuchEndpoint,
     PayloadRemoved,
     TooManySecrets,
     Webhooks,
@@ -31,15 +35,17 @@ from orion_core.migrate import CORE, MigrationApp, up
 from orion_core.migrate_new import drift
 from orion_core.outbox import Outbox
 from orion_core.queue import JobQueue
+from orion_core.sealing import Unsealable
 from orion_core.settings import Settings
 from orion_core.testing.clock import MovableClock
+from orion_core.testing.databases import postgres_database
 from orion_core.testing.receiver import Receiver
 from orion_core.webhook_verifier import NotVerified
 from orion_plugins.webhooks.outcomes import Outcome, Verdict
 from orion_plugins.webhooks.plugin import orion_plugin
-from orion_plugins.webhooks.service import MAX_PAYLOAD, WebhooksService
+from orion_plugins.webhooks.service import LARGE_PAYLOAD, MAX_PAYLOAD, WebhooksService
 from orion_plugins.webhooks.settings import WebhooksSettings
-from orion_plugins.webhooks.tables import WebhookEndpoint
+from orion_plugins.webhooks.tables import WebhookDelivery, WebhookEndpoint
 
 MIGRATIONS = "orion_plugins.webhooks.migrations"
 TABLES = tuple(orion_plugin().tables)
@@ -54,14 +60,15 @@ async def webhooks(url: str, **settings: Any) -> AsyncIterator[WebhooksService]:
             table._meta.db = db.engine  # type: ignore[attr-defined]  # they are Piccolo's
         clock = MovableClock()
         given = {"allowed_networks": ("127.0.0.0/8",), "retry_delays": (10.0, 100.0), **settings}
-        yield WebhooksService(
+        async with WebhooksService(
             db=db,
             events=Outbox("webhooks", Webhooks, db, clock),
             jobs=JobQueue("webhooks", db, clock),
             clock=clock,
             keyring=Keyring.generate(),
             settings=WebhooksSettings(**given),
-        )
+        ) as service:
+            yield service
     finally:
         await db.aclose()
 
@@ -362,8 +369,11 @@ async def test_disabling_and_removing_an_endpoint_aborts_what_is_pending(databas
         assert len(await rows(service, "webhook_secrets")) == 1
 
 
-async def test_secrets_are_nowhere_in_the_database_but_sealed(database_url: str) -> None:
+async def test_secrets_are_in_no_log_and_nowhere_in_the_database_but_sealed(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """W2a, A60."""
+    caplog.set_level(logging.DEBUG)
     async with webhooks(database_url) as service, Receiver() as receiver:
         receiver.then(500)
         made = await endpoint(service, receiver)
@@ -376,9 +386,10 @@ async def test_secrets_are_nowhere_in_the_database_but_sealed(database_url: str)
         everything = "".join([str(await rows(service, table)) for table in tables])
         for secret in (made.secret, rotated.secret):
             assert secret not in repr(made) + repr(rotated)
-            assert secret.removeprefix("whsec_").rstrip("=") not in everything
+            assert secret.removeprefix("whsec_").rstrip("=") not in everything + caplog.text
         assert made.secret != rotated.secret
         assert "webhook_secrets" not in everything
+        assert "send_request_headers" in caplog.text, "the log has to have been asked for everything"
 
 
 async def test_a_replaced_secret_signs_for_a_day_and_no_longer(database_url: str) -> None:
@@ -426,6 +437,22 @@ async def test_a_payload_that_is_too_large_is_given_up_and_told(database_url: st
         assert (delivery.status, delivery.detail) == ("dead", "the payload has more than 262144 bytes")
         assert await events(service) == ["webhook.exhausted"]
         assert await jobs(service) == []
+        with pytest.raises(PayloadRemoved):
+            await service.retry(delivery.id)
+
+
+@pytest.mark.parametrize(("size", "warned"), [(LARGE_PAYLOAD - 200, False), (LARGE_PAYLOAD, True)])
+async def test_a_large_payload_is_sent_with_a_warning(
+    database_url: str, caplog: pytest.LogCaptureFixture, size: int, warned: bool
+) -> None:
+    """W10."""
+    async with webhooks(database_url) as service, Receiver() as receiver:
+        await endpoint(service, receiver)
+        await hear(service, told(data=json.dumps({"text": "x" * size})))
+        await service.deliver((await the_delivery(service)).id, 0)
+
+        assert len(receiver.requests) == 1
+        assert ("makes a payload of" in caplog.text) is warned
 
 
 async def test_an_erased_person_is_forgotten(database_url: str) -> None:
@@ -502,3 +529,129 @@ async def test_an_attempt_that_ends_late_never_undoes_a_success(database_url: st
         assert not waits
         assert (await the_delivery(service)).status == "succeeded"
         assert [each.outcome for each in await log(service, delivery.id)] == ["failed", "succeeded"]
+
+
+async def test_rotations_at_the_same_time_leave_one_secret_that_lasts(database_url: str) -> None:
+    """W2a: of all others it is known when they end."""
+    async with webhooks(database_url) as service, Receiver() as receiver:
+        made = await endpoint(service, receiver)
+        await asyncio.gather(*(service.rotate_secret(made.endpoint.id) for _ in range(4)))
+
+        ends = [row["expires_at"] for row in await rows(service, "webhook_secrets")]
+        assert (len(ends), ends.count(None)) == (5, 1)
+
+
+async def test_no_more_secrets_than_allowed_come_of_rotations_at_the_same_time(database_url: str) -> None:
+    """W2a."""
+    async with webhooks(database_url) as service, Receiver() as receiver:
+        made = await endpoint(service, receiver)
+        rotations = (service.rotate_secret(made.endpoint.id) for _ in range(8))
+        outcomes = await asyncio.gather(*rotations, return_exceptions=True)
+
+        assert [type(each) for each in outcomes if isinstance(each, Exception)] == [TooManySecrets] * 4
+        assert len(await rows(service, "webhook_secrets")) == 5
+
+
+async def test_an_endpoint_that_is_removed_meanwhile_is_not_there(database_url: str) -> None:
+    async with webhooks(database_url) as service, Receiver() as receiver:
+        for number in range(10):
+            made = await endpoint(service, receiver)
+            outcomes = await asyncio.gather(
+                service.delete_endpoint(made.endpoint.id),
+                service.change_endpoint(made.endpoint.id, EndpointChange(description=str(number))),
+                service.rotate_secret(made.endpoint.id),
+                return_exceptions=True,
+            )
+            assert {type(each) for each in outcomes if isinstance(each, Exception)} <= {NoSuchEndpoint}
+        assert await rows(service, "webhook_secrets") == []
+
+
+async def while_sending(
+    service: WebhooksService, delivery: Delivery, said: Outcome, verdict: Verdict, meanwhile: Callable[[], Any]
+) -> None:
+    """The scheduled attempt, with `meanwhile` between the request and the answer."""
+    begun = await service._life.begin(delivery.id, 0)
+    assert begun is not None
+    await meanwhile()
+    async with service.db.transaction():
+        await service._life.end(begun, said, verdict)
+
+
+async def test_an_answer_that_comes_after_an_erasure_is_not_kept(database_url: str) -> None:
+    """W9, Y32 and its like: it may repeat what was sent."""
+    person = new_id()
+    async with webhooks(database_url) as service, Receiver() as receiver:
+        await endpoint(service, receiver)
+        await hear(service, told(data=json.dumps({"user_id": str(person), "name": "Ada"})))
+        delivery = await the_delivery(service)
+        said = Outcome(status=500, excerpt="I know no Ada")
+        await while_sending(service, delivery, said, Verdict("dead"), lambda: service.forget_person(person))
+
+        [attempt] = await log(service, delivery.id)
+        assert (attempt.outcome, attempt.status_code, attempt.excerpt) == ("failed", 500, "")
+        assert (await the_delivery(service)).status == "aborted"
+
+
+async def test_a_receiver_that_is_gone_takes_no_endpoint_along_that_has_moved(database_url: str) -> None:
+    """W7: the 410 was about the old URL."""
+    async with webhooks(database_url) as service, Receiver() as receiver:
+        made = await endpoint(service, receiver)
+        await hear(service, told())
+        moved = EndpointChange(url=receiver.url + "&moved=yes")
+        await while_sending(
+            service,
+            await the_delivery(service),
+            Outcome(status=410),
+            Verdict("aborted", disable=True),
+            lambda: service.change_endpoint(made.endpoint.id, moved),
+        )
+
+        assert (await service.endpoint(made.endpoint.id)).enabled
+        assert await events(service) == []
+
+
+async def test_an_attempt_whose_secret_cannot_be_opened_was_not_made(database_url: str) -> None:
+    """W8: another key is an outage, which costs no attempt and no turn."""
+    async with webhooks(database_url) as service, Receiver() as receiver:
+        await endpoint(service, receiver)
+        await hear(service, told())
+        delivery = await the_delivery(service)
+        stranger = attrs.evolve(service._life, keyring=Keyring.generate())
+        for turn in (0, None):
+            with pytest.raises(Unsealable):
+                await stranger.begin(delivery.id, turn)
+        await service.deliver(delivery.id, 0)
+
+        assert (await the_delivery(service)).status == "succeeded"
+        assert [each.outcome for each in await log(service, delivery.id)] == ["succeeded"]
+
+
+async def test_what_is_aborted_while_an_attempt_begins_is_not_sent() -> None:
+    """Only PostgreSQL lets anything happen between reading and writing: SQLite has one writer."""
+    async with postgres_database() as url, webhooks(url) as service, Receiver() as receiver:
+        made = await endpoint(service, receiver)
+        await hear(service, told())
+        delivery = await the_delivery(service)
+        aborted, waiting = asyncio.Event(), asyncio.Event()
+
+        async def disable() -> None:
+            async with service.db.transaction():
+                await WebhookEndpoint.update({WebhookEndpoint.enabled: False}).where(
+                    WebhookEndpoint.id == made.endpoint.id
+                )
+                await service._life.abort(WebhookDelivery.endpoint_id == made.endpoint.id, "the endpoint was disabled")
+                aborted.set()
+                await waiting.wait()
+
+        async with asyncio.timeout(30):
+            disabling = asyncio.create_task(disable())
+            await aborted.wait()
+            delivering = asyncio.create_task(service.deliver(delivery.id, 0))
+            blocked = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            while not await service.db.fetch(blocked):  # noqa: ASYNC110 - it is the database that waits
+                await asyncio.sleep(0.01)
+            waiting.set()
+            await asyncio.gather(disabling, delivering)
+
+        assert receiver.requests == []
+        assert (await the_delivery(service)).status == "aborted"
