@@ -51,3 +51,10 @@ class TestMovableClock(ClockSuite):
         clock = MovableClock()
         clock.advance(timedelta(days=1))
         assert datetime.now(UTC) + timedelta(days=1) <= clock.now()
+
+    def test_stands_still_if_told_what_time_it_is(self) -> None:
+        at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+        clock = MovableClock(at)
+        assert clock.now() == clock.now() == at
+        clock.advance(timedelta(days=30))
+        assert clock.now() == at + timedelta(days=30)

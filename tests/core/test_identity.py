@@ -65,7 +65,7 @@ class World:
     """One auth service, and any number of processes that verify its tokens."""
 
     def __init__(self) -> None:
-        self.clock = MovableClock()
+        self.clock = MovableClock(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
         self.cache = MemoryCache(self.clock)
         self.keys: tuple[PublicKey, ...] = (public(SECRET),)
         self.access = ADMIN

@@ -8,9 +8,13 @@ from orion_core.adapters.system_clock import SystemClock
 
 
 class MovableClock:
-    """The machine's clock, ahead of it by `offset`; keeps the port `Clock`."""
+    """The machine's clock, ahead of it by `offset`; keeps the port `Clock`.
 
-    def __init__(self) -> None:
+    One that is told what time it is, in UTC, stands still but for its advances: for tests of exact moments.
+    """
+
+    def __init__(self, at: datetime | None = None) -> None:
+        self._at = at
         self._clock = SystemClock()
         self._offset = timedelta(0)
 
@@ -21,7 +25,7 @@ class MovableClock:
 
     def now(self) -> datetime:
         """The time now, in UTC."""
-        return self._clock.now() + self._offset
+        return (self._at or self._clock.now()) + self._offset
 
     def advance(self, by: timedelta) -> None:
         """Let `by` pass at once; raises ValueError for a negative time, since a clock never runs backwards."""
