@@ -288,7 +288,11 @@ async def test_somebody_who_erases_themselves_while_their_profile_is_being_made_
                 await service.erase(ada)
 
         async def waits() -> bool:
-            return bool(await service.db.fetch("SELECT 1 FROM pg_locks WHERE NOT granted LIMIT 1"))
+            return bool(
+                await service.db.fetch(
+                    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                )
+            )
 
         async with service.db.transaction():
             await service.create_profile(registered(ada))
