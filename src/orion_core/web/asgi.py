@@ -21,7 +21,8 @@ PROBLEM = "application/problem+json"
 
 def problem_document(error: Error, path: str) -> dict[str, Any]:
     """The RFC 9457 document of `error` for the request of the current context."""
-    return _sendable({**problem(error), "instance": path, "request_id": current().correlation_id})
+    document = {**problem(error), "instance": path, "request_id": current().correlation_id}
+    return {name: _sendable(member) for name, member in document.items()}
 
 
 def _sendable(plain: Any) -> Any:

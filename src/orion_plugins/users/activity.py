@@ -89,7 +89,7 @@ async def page(user_id: UUID, cursor: str, limit: int, action: str) -> ActivityP
 async def strip(user_id: UUID) -> None:
     """Take everything personal out of the person's activity, and out of what they did to others."""
     # Clients choose correlation ids as well as they choose agents.
-    origin = {UserActivity.ip_address: "", UserActivity.user_agent: "", UserActivity.correlation_id: ""}
+    origin: dict[Any, Any] = {UserActivity.ip_address: "", UserActivity.user_agent: "", UserActivity.correlation_id: ""}
     await UserActivity.update({**origin, UserActivity.metadata: "{}"}).where(UserActivity.user_id == user_id)
     await UserActivity.update(origin).where(UserActivity.actor == f"user:{user_id}")
 
