@@ -1,9 +1,10 @@
 """Erasing a person from the tables of core: in every service with a database, once `user.erased` is heard.
 
 What services keep of a person is theirs to remove. Core keeps payloads: events that were published, arguments and
-errors of jobs, errors of deliveries. Those that name the person are blanked; ids, names and times stay, so that counts
-and sequences remain true. A payload that somebody still needs, as it waits to be published, heard or run, is blanked
-once it is over. `user.erased` itself holds an id alone and stays.
+errors of jobs, errors of deliveries. Those that name the person are blanked, and with them what a client called its
+request and trace; ids, names and times stay, so that counts and sequences remain true. A payload that somebody still
+needs, as it waits to be published, heard or run, is blanked once it is over. `user.erased` itself holds an id alone and
+stays.
 """
 
 from __future__ import annotations
@@ -32,16 +33,23 @@ _NEEDED = (
 _OF_JOBS = "(originator = $2 OR causation_id = $3 OR args LIKE $4) AND args <> $1"
 _OVER = "state IN ('done', 'dead', 'cancelled')"
 
-# Deliveries are found by their events, so these go last.
+# Deliveries are found by their events, and so are jobs that do not name the person: events go last.
 _BLANK_DELIVERIES = (
     "UPDATE orion_deliveries SET error_message = '' WHERE error_message <> '' AND state <> 'ready' "
     f"AND event_id IN (SELECT event_id FROM orion_outbox WHERE {_ABOUT})"
 )
 _BLANK_JOBS = (
-    "UPDATE orion_jobs SET args = '{}', error_message = '', traceback = '', history = '[]' "
+    "UPDATE orion_jobs SET args = '{}', error_message = '', traceback = '', history = '[]', correlation_id = '' "
     f"WHERE {_OVER} AND unique_key IS NULL AND {_OF_JOBS}"
 )
-_BLANK_EVENTS = f"UPDATE orion_outbox SET data = '', last_error = '' WHERE data <> '' AND NOT {_NEEDED} AND {_ABOUT}"
+_BLANK_CHAINS = (
+    f"UPDATE orion_jobs SET correlation_id = '' WHERE {_OVER} AND unique_key IS NULL AND correlation_id <> '' "
+    f"AND correlation_id IN (SELECT correlation_id FROM orion_outbox WHERE {_ABOUT})"
+)
+_BLANK_EVENTS = (
+    "UPDATE orion_outbox SET data = '', last_error = '', correlation_id = '', tracestate = '' "
+    f"WHERE data <> '' AND NOT {_NEEDED} AND {_ABOUT}"
+)
 _LEFT = (
     f"SELECT (SELECT COUNT(*) FROM orion_outbox WHERE data <> '' AND {_NEEDED} AND {_ABOUT}) "
     f"+ (SELECT COUNT(*) FROM orion_jobs WHERE NOT {_OVER} AND unique_key IS NULL AND "
@@ -57,6 +65,7 @@ async def blank(db: Database, user_id: UUID) -> int:
     only_the_id = f'{{"user_id": "{user_id}"}}'
     await db.fetch(_BLANK_DELIVERIES, *about)
     await db.fetch(_BLANK_JOBS, only_the_id, *about[1:])
+    await db.fetch(_BLANK_CHAINS, *about)
     await db.fetch(_BLANK_EVENTS, *about)
     return int((await db.fetch(_LEFT, *about, only_the_id))[0]["total"])
 
@@ -79,6 +88,9 @@ class Erasure:
         """Blank what has become superfluous, until nothing is left."""
         async with self._db.transaction():
             left = await blank(self._db, user_id)
+        # What every service removed at once is still in the journal of its database.
+        if self._db.dialect.scrub:
+            await self._db.fetch(self._db.dialect.scrub)
         if left:
             raise Retry(f"{left} payload(s) of an erased person are still needed")
 

@@ -8,10 +8,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from core_store import Broker, Opens, both
+from core_store import Broker, Opens, both, sqlite_store
 
 from orion_core import codec
 from orion_core import erasure as erasure_module
+from orion_core.adapters.sqlite import SqliteDatabase
 from orion_core.composition import hears
 from orion_core.context import Actor, Context, acting, use
 from orion_core.contracts.users import ProfileChanged, UserErased, Users
@@ -131,6 +132,46 @@ async def test_jobs_that_are_over_lose_their_arguments_and_errors(store: Opens) 
 
         blank_row = ("{}", "", "[]")
         assert await jobs(db) == [blank_row, blank_row, ('{"text": "a secret of others"}', "secret", '["secret"]')]
+
+
+@both
+async def test_what_a_client_called_its_request_goes_as_well(store: Opens) -> None:
+    """U36: also from jobs that follow from news of the person and do not name them."""
+    async with store() as db, desk(db) as (queue, service):
+        with use(Context(correlation_id="secret", tracestate="x=secret")):
+            await queue.enqueue(service.write, "")
+            await tell(db, ADA)
+        await queue.enqueue(service.write, "")
+        await publish(db)
+        await db.fetch("UPDATE orion_jobs SET state = 'done'")
+
+        await forget(db)
+
+        assert "secret" not in repr(await db.fetch("SELECT * FROM orion_outbox"))
+        chains = [row["correlation_id"] for row in await db.fetch("SELECT correlation_id FROM orion_jobs ORDER BY id")]
+        assert (chains[0], bool(chains[1])) == ("", True)
+
+
+async def test_files_of_sqlite_do_not_show_what_was_removed() -> None:
+    """U36: neither the journal nor free pages."""
+    async with sqlite_store() as db:
+        assert isinstance(db, SqliteDatabase)
+        files = [db.path, db.path.with_name(f"{db.path.name}-wal")]
+        for number in range(60):
+            await tell(db, ADA if number % 2 else GRACE)
+        await db.fetch("CREATE TABLE notes (person TEXT, note TEXT)")
+        for size in range(0, 20_000, 400):
+            await db.fetch("INSERT INTO notes VALUES ($1, $2)", str(ADA), "secret" + "x" * size)
+            await db.fetch("INSERT INTO notes VALUES ($1, $2)", str(GRACE), "y" * size)
+        await publish(db)
+        await db.fetch(db.dialect.scrub)
+        assert b"secret" in files[0].read_bytes()
+
+        await db.fetch("DELETE FROM notes WHERE person = $1", str(ADA))
+        await forget(db, GRACE)
+        await Erasure(db, JobQueue("desk", db, MovableClock())).orion_forget_rest(ADA)
+
+        assert [file.name for file in files if b"secret" in file.read_bytes()] == []
 
 
 @both

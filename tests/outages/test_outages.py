@@ -199,6 +199,7 @@ async def test_a_listener_without_its_database_waits_and_spends_no_attempt(
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
 async def test_what_a_service_missed_arrives_when_it_is_back(deployment: Deployment, end: str) -> None:
+    """U2."""
     async with connected(deployment.processes) as processes, crowd(processes) as people:
         await people.flows()
         await asyncio.to_thread(getattr(processes, end), "users")

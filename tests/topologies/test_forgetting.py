@@ -17,6 +17,7 @@ from orion_core.testing.processes import Processes
 pytestmark = pytest.mark.reaches("local", "wire", "processes")
 
 ME = "/api/v1/users/me"
+PASSWORD = "correct horse battery"
 
 
 def databases(orion: Orion) -> dict[str, Database]:
@@ -61,34 +62,78 @@ async def until_gone(orion: Orion, planted: list[str]) -> list[str]:
     found = []
     for _ in range(100):
         await orion.settle()
-        found = await places(orion, planted)
+        found = await places(orion, planted) or files(orion, planted)
         if not found:
             break
         await asyncio.sleep(0.1)
     return found
 
 
+def files(orion: Orion, planted: list[str]) -> list[str]:
+    """In which files of the platform one of the `planted` texts can be read, mail and logs excepted."""
+    assert isinstance(orion, InProcess | Processes)
+    wanted = [text.lower().encode() for text in planted]
+    return sorted(
+        file.name
+        for file in orion.folder.rglob("*")
+        if file.is_file() and "mail" not in file.parts and file.suffix != ".log"
+        if any(text in file.read_bytes().lower() for text in wanted)
+    )
+
+
 def planted() -> dict[str, str]:
     """Values that nothing else in any database can be."""
-    names = ("email", "name", "first_name", "last_name", "bio", "preference", "agent")
+    names = (
+        *("email", "name", "first_name", "last_name", "bio", "preference", "key", "agent", "request", "trace"),
+        *("visitor", "property", "bucket", "object", "content", "prefix"),
+    )
     return {name: f"{name.replace('_', '')}{secrets.token_hex(8)}" for name in names}
 
 
-async def test_nothing_of_an_erased_person_is_left_in_any_database(orion: Orion) -> None:
-    """U36: compares every cell of every table, as freed pages of a database file are not the service's to read."""
+async def test_nothing_of_an_erased_person_is_left_in_any_database_or_file(orion: Orion) -> None:
+    """U36: compares every cell of every table, and the bytes of every file."""
     value = planted()
-    person = await orion.sign_up(email=f"{value['email']}@example.org", name=value["name"])
-    headers = {**person.headers, "user-agent": value["agent"]}
+    origin = {
+        "user-agent": value["agent"],
+        "x-request-id": value["request"],
+        "traceparent": f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01",
+        "tracestate": f"planted={value['trace']}",
+    }
+    registration = {"email": f"{value['email']}@example.org", "password": PASSWORD, "name": value["name"]}
+    opened = await orion.http.post("/api/v1/auth/register", json=registration, headers=origin)
+    headers = {**origin, "authorization": f"Bearer {opened.json()['access_token']}"}
     await orion.settle()
     change = {name: value[name] for name in ("first_name", "last_name", "bio")}
-    changed = await orion.http.patch(ME, json=change, headers=headers)
-    preferred = await orion.http.put(
-        f"{ME}/preferences/planted.value", json={"value": value["preference"]}, headers=headers
-    )
+    bucket = f"/api/v1/storage/buckets/{value['bucket']}"
+    event = {
+        "name": "page",
+        "message_id": value["visitor"],
+        "anonymous_id": value["visitor"],
+        "properties": {"page": value["property"]},
+    }
+    answers = [
+        await orion.http.request(method, path, headers=headers, **body)
+        for method, path, body in (
+            ("PATCH", ME, {"json": change}),
+            ("PUT", f"{ME}/preferences/planted.{value['key']}", {"json": {"value": value["preference"]}}),
+            ("POST", "/api/v1/analytics/events", {"json": {"events": [event]}}),
+            ("POST", "/api/v1/storage/buckets", {"json": {"name": value["bucket"]}}),
+            ("PUT", f"{bucket}/objects/{value['object']}.txt", {"content": value["content"].encode()}),
+            ("GET", f"{bucket}/objects/{value['object']}.txt", {}),
+            (
+                "POST",
+                f"{bucket}/grants",
+                {"json": {"subject": "everybody", "right": "read", "prefix": value["prefix"]}},
+            ),
+        )
+    ]
     await orion.settle()
-    assert (changed.status_code, preferred.status_code) == (200, 200)
+    assert [answer.status_code // 100 for answer in answers] == [2] * len(answers), answers[-1].text
     before = await places(orion, list(value.values()))
-    assert {"auth", "users", "notifications"} <= {place.partition(":")[0] for place in before}
+    assert {"analytics", "auth", "notifications", "search", "storage", "users"} <= {
+        place.partition(":")[0] for place in before
+    }
+    assert files(orion, [value["content"]])
 
     erased = await orion.http.delete(ME, headers=headers)
 

@@ -107,12 +107,12 @@ async def test_every_bad_key_of_a_patch_is_named_and_nothing_is_written(orion: O
     shapes = await patch(
         orion,
         person,
-        {"good": {"value": 1}, "1bad": {"value": 1}, "b": 5, "c": {}, "d": {"value": 1, "typo": 2}, "x" * 129: None},
+        {"good": {"value": 1}, "1bad": {"value": 1}, "b": 5, "c": {}, "d": {"value": 1, "typo": 2}, "1" * 129: None},
     )
 
     assert answer.status_code == shapes.status_code == 422
     assert set(fields(answer)) == {"bad.type", "bad.time", "bad.flag"}
-    assert set(fields(shapes)) == {"1bad", "b", "c.value", "d.typo", "x" * 129}
+    assert set(fields(shapes)) == {"1bad", "b", "c.value", "d.typo", "1" * 128}
     assert await values(orion, person) == {}
 
 
@@ -123,6 +123,46 @@ async def test_a_body_that_is_no_json_is_400(orion: Orion, body: bytes) -> None:
     answer = await orion.http.patch(MINE, content=body, headers={**person.headers, **JSON})
 
     assert (answer.status_code, answer.json()["code"]) == (400, "malformed")
+
+
+async def test_a_key_or_member_that_cannot_be_encoded_is_refused_by_name(orion: Orion) -> None:
+    """U12, U14: never a 500."""
+    person = await somebody(orion)
+
+    half = await orion.http.patch(MINE, content=b'{"\\ud800": {"value": 1}}', headers={**person.headers, **JSON})
+    member = await orion.http.patch(
+        MINE, content=b'{"a": {"value": 1, "\\ud800": 1}}', headers={**person.headers, **JSON}
+    )
+
+    assert (half.status_code, fields(half)) == (422, {"\\ud800": "pattern"})
+    assert (member.status_code, fields(member)) == (422, {"a.\\ud800": "unknown"})
+
+
+async def test_a_key_given_twice_is_refused_at_any_depth(orion: Orion) -> None:
+    """U12: readers of JSON differ in which of the two counts (RFC 8259, section 4)."""
+    person = await somebody(orion)
+
+    for body, name in (
+        (b'{"a": {"value": 1}, "a": {"value": 2}}', "a"),
+        (b'{"a": {"value": 1, "value": 2}}', "value"),
+        (b'{"a": {"value": {"b": 1, "b": 2}}}', "b"),
+    ):
+        answer = await orion.http.patch(MINE, content=body, headers={**person.headers, **JSON})
+        assert (answer.status_code, fields(answer)) == (400, {name: "duplicate"})
+    assert await values(orion, person) == {}
+
+
+async def test_a_request_takes_no_more_changes_than_a_person_may_have_keys(orion: Orion) -> None:
+    """U15, U16: no statement has parameters without end, and no answer is larger than its request."""
+    person = await somebody(orion)
+
+    most = await patch(orion, person, {f"k{number}": None for number in range(500)})
+    more = await patch(orion, person, {f"k{number}": None for number in range(40_000)})
+    wrong = await patch(orion, person, {f"{number}": 1 for number in range(40_000)})
+
+    assert (most.status_code, most.json()) == (200, {"items": []})
+    assert (more.status_code, fields(more)) == (422, {"changes": "too_long"})
+    assert (wrong.status_code, len(wrong.json()["errors"])) == (422, 100)
 
 
 async def test_what_has_no_form_in_json_or_is_nested_too_deep_is_refused(orion: Orion) -> None:

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from small_app import MAX_BODY, browser, shop
 
+from orion_core.errors import FieldError, Invalid
+from orion_core.web.asgi import problem_document
+
 ORDERS = "/api/v1/shop/orders"
 GOOD = {"email": "ada@example.org", "lines": [{"article": "book", "count": 1}]}
 
@@ -196,6 +199,16 @@ async def test_a_problem_has_no_member_that_its_schema_lacks() -> None:
         schema = (await client.get("/schema/openapi.json")).json()["components"]["schemas"]["Problem"]
 
     assert set(document) <= set(schema["properties"])
+
+
+def test_half_a_surrogate_pair_that_a_client_sent_can_be_named_in_the_answer() -> None:
+    """It has no form in UTF-8, so naming it as it came would end in a 500."""
+    error = Invalid("\ud800: is unknown", errors=[FieldError("\ud800", "unknown", "is unknown")])
+
+    document = problem_document(error, "/")
+
+    assert json.dumps(document, ensure_ascii=False).encode()
+    assert (document["detail"], document["errors"][0]["field"]) == ("\\ud800: is unknown", "\\ud800")
 
 
 async def test_the_api_page_loads_nothing_from_elsewhere() -> None:

@@ -46,6 +46,7 @@ _DIALECT = Dialect(
     name="sqlite",
     now_ms="CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)",
     skip_locked="",
+    scrub="PRAGMA wal_checkpoint(TRUNCATE)",
 )
 _MINIMUM = (3, 35, 0)  # RETURNING
 _PLACEHOLDER = re.compile(r"('(?:[^']|'')*')|\$(\d+)")
@@ -181,6 +182,8 @@ class SqliteEngine(SQLiteEngine):
         try:
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute(f"PRAGMA synchronous = {synchronous}")
+            # Who is erased must not be readable in the file's free pages.
+            connection.execute("PRAGMA secure_delete = ON")
             use_wal(connection, time.monotonic() + busy_timeout)
             if query_only:
                 connection.execute("PRAGMA query_only = ON")

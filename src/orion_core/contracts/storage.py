@@ -499,11 +499,12 @@ class ObjectReplaced:
 
 @event("storage.object_deleted", version=1, subject="object_id")
 class ObjectDeleted:
-    """An object is gone."""
+    """An object is gone. Its owner is named so that whoever keeps this finds it when that person is erased."""
 
     object_id: UUID
     bucket: str
     key: str
+    owner_id: UUID | None
 
 
 @event("storage.object_moved", version=1, subject="object_id")
@@ -515,6 +516,7 @@ class ObjectMoved:
     source_key: str
     bucket: str
     key: str
+    owner_id: UUID | None
 
 
 class Storage(Contract, name="storage"):

@@ -309,7 +309,7 @@ class Users(Contract, name="users"):
     async def search(self, query: PeopleQuery) -> ProfilePage:
         """One page of the people the caller may see; raises `Malformed` for a cursor that is none."""
 
-    @raises(NoSuchPerson)
+    @raises(NoSuchPerson, AccessLogUnavailable)
     @repeatable
     @abc.abstractmethod
     async def public(self, user_id: UUID) -> PublicProfile:
@@ -372,7 +372,7 @@ class Users(Contract, name="users"):
     @raises(NoSuchPerson, ProfilePending, PreferencesTooLarge)
     @abc.abstractmethod
     async def change_preferences(self, user_id: UUID, changes: tuple[PreferenceChange, ...]) -> tuple[Preference, ...]:
-        """Make all `changes` or none, and answer the keys concerned as they are then.
+        """Make all `changes`, at most 500, or none, and answer the keys concerned as they are then.
 
         Raises `Invalid` naming every bad key, and `PreconditionFailed` for one that has another version than expected.
         """

@@ -33,11 +33,14 @@ class Dialect:
     """What differs between SQLite and PostgreSQL in the statements of core.
 
     `now_ms` is an expression for the database's time in Unix milliseconds; `skip_locked` follows a locking SELECT.
+    `scrub` is a statement, outside transactions, after which the files no longer show what was deleted; empty where
+    that is the server's business.
     """
 
     name: str
     now_ms: str
     skip_locked: str
+    scrub: str = ""
 
 
 class Transaction(Protocol):

@@ -21,7 +21,17 @@ PROBLEM = "application/problem+json"
 
 def problem_document(error: Error, path: str) -> dict[str, Any]:
     """The RFC 9457 document of `error` for the request of the current context."""
-    return {**problem(error), "instance": path, "request_id": current().correlation_id}
+    document = {**problem(error), "instance": path, "request_id": current().correlation_id}
+    return {name: _sendable(member) for name, member in document.items()}
+
+
+def _sendable(plain: Any) -> Any:
+    # Errors name what a client sent, and half a surrogate pair in that has no form in UTF-8.
+    if isinstance(plain, str):
+        return plain.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(plain, dict):
+        return {name: _sendable(inner) for name, inner in plain.items()}
+    return [_sendable(inner) for inner in plain] if isinstance(plain, list | tuple) else plain
 
 
 def problem_headers(error: Error) -> dict[str, str]:
@@ -50,7 +60,7 @@ async def answer(
 
 async def answer_problem(scope: Scope, send: Send, error: Error, headers: Mapping[str, str] | None = None) -> None:
     """Answer `error` as problem+json."""
-    body = json.dumps(problem_document(error, scope["path"]), ensure_ascii=False).encode("utf-8", "replace")
+    body = json.dumps(problem_document(error, scope["path"]), ensure_ascii=False).encode()
     await answer(send, error.status, body, PROBLEM, {**problem_headers(error), **(headers or {})})
 
 

@@ -12,7 +12,8 @@ from orion_plugins.auth.tables import ERASED, AuditLog, RefreshToken, Session, U
 async def erase_account(user_id: UUID, now: datetime) -> list[UUID] | None:
     """Close and anonymise the account; the sessions that were open, or None if there is no such account any more.
 
-    Its address is free again. The audit log keeps what happened and when, without addresses and agents.
+    Its address is free again. The audit log keeps what happened and when, without addresses, agents and what clients
+    called their requests.
     """
     closed = await (
         User.update(
@@ -42,7 +43,8 @@ async def erase_account(user_id: UUID, now: datetime) -> list[UUID] | None:
         )
         # After the sessions: a refresh takes their row first, so none can add another token any more.
         await RefreshToken.delete().where(RefreshToken.session_id.is_in([each["id"] for each in sessions]))
-    await AuditLog.update({AuditLog.ip_address: "", AuditLog.other_ip_address: "", AuditLog.user_agent: ""}).where(
+    origin = (AuditLog.ip_address, AuditLog.other_ip_address, AuditLog.user_agent, AuditLog.request_id)
+    await AuditLog.update(dict.fromkeys(origin, "")).where(
         (AuditLog.user_id == user_id) | (AuditLog.actor == f"user:{user_id}")
     )
     await record("account_erased", now, user_id=user_id)

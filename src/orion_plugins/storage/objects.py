@@ -178,7 +178,7 @@ class Objects:
         keys = [row.key.decode() for row in removed]
         if removed:
             await self.events.publish(
-                *(ObjectDeleted(row.id, bucket.name, key) for row, key in zip(removed, keys, strict=True))
+                *(ObjectDeleted(row.id, bucket.name, key, row.owner_id) for row, key in zip(removed, keys, strict=True))
             )
             blob_keys = [row.blob_key for row in removed]
             await self.aftermath.discard(blob_keys, delay=timedelta(0) if at_once else READING)

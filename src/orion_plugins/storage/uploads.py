@@ -186,7 +186,9 @@ class Uploads:
         }
         changed = StorageObject.update(columns).where(StorageObject.id == row.id)
         moved = StorageObject(**(await changed.returning(*StorageObject.all_columns()))[0])
-        await self.events.publish(ObjectMoved(row.id, way.source_bucket.name, way.source_key, way.bucket.name, way.key))
+        await self.events.publish(
+            ObjectMoved(row.id, way.source_bucket.name, way.source_key, way.bucket.name, way.key, row.owner_id)
+        )
         await self.aftermath.forget(way.source_bucket, way.source_key)
         await self.aftermath.forget(way.bucket, way.key)
         return StoredObject(described(moved, way.bucket.name), target is None)

@@ -88,12 +88,10 @@ async def page(user_id: UUID, cursor: str, limit: int, action: str) -> ActivityP
 
 async def strip(user_id: UUID) -> None:
     """Take everything personal out of the person's activity, and out of what they did to others."""
-    await UserActivity.update(
-        {UserActivity.metadata: "{}", UserActivity.ip_address: "", UserActivity.user_agent: ""}
-    ).where(UserActivity.user_id == user_id)
-    await UserActivity.update({UserActivity.ip_address: "", UserActivity.user_agent: ""}).where(
-        UserActivity.actor == f"user:{user_id}"
-    )
+    # Clients choose correlation ids as well as they choose agents.
+    origin: dict[Any, Any] = {UserActivity.ip_address: "", UserActivity.user_agent: "", UserActivity.correlation_id: ""}
+    await UserActivity.update({**origin, UserActivity.metadata: "{}"}).where(UserActivity.user_id == user_id)
+    await UserActivity.update(origin).where(UserActivity.actor == f"user:{user_id}")
 
 
 def _activity(row: UserActivity) -> Activity:

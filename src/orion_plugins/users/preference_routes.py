@@ -90,7 +90,8 @@ class PreferenceRoutes(Controller):
         operation_class=PatchPreferences,
     )
     async def change_mine(self, request: Request[Any, Any, Any], users: NamedDependency[Users]) -> PreferenceList:
-        """All of them or none. 422 names every bad key, 412 every key whose `version` is not the one given.
+        """All of them or none, at most 500. 422 names every bad key, 412 every key whose `version` is not the one
+        given.
 
         413 `users.preferences_too_large` for a value above 8 KiB, more than 64 KiB altogether or more than 500 keys.
         """

@@ -112,6 +112,7 @@ async def copy_email(user_id: UUID, email: str, version: int, now: datetime) -> 
 
     The profile as it is then, or None where nothing changed that can be seen.
     """
+    older = (UserProfile.user_id == user_id) & (UserProfile.state != ERASED) & (UserProfile.email_version < version)
     written = await (
         UserProfile.update(
             {
@@ -121,29 +122,35 @@ async def copy_email(user_id: UUID, email: str, version: int, now: datetime) -> 
                 "updated_at": now,
             }
         )
-        .where((UserProfile.user_id == user_id) & (UserProfile.state != ERASED) & (UserProfile.email_version < version))
+        .where(older & (UserProfile.email != email))
         .returning(*UserProfile.all_columns())
     )
+    if not written:
+        # The same address: the profile does not change, but older news must still find this version.
+        await UserProfile.update({UserProfile.email_version: version}).where(older)
     row = UserProfile(**written[0]) if written else None
     return profiles.profile(row) if row is not None and row.state == ACTIVE else None
 
 
 async def erase(user_id: UUID, now: datetime) -> bool:
     """Leave a tombstone of the person; False if there was one already. Raises what `missing` says, oneself excepted."""
-    erased = await (
-        UserProfile.update({**_BLANK, "erased_at": now, "updated_at": now, "version": UserProfile.version + 1})
-        .where((UserProfile.user_id == user_id) & (UserProfile.state != ERASED))
-        .returning(UserProfile.id)
-    )
-    if erased:
-        return True
-    if await is_erased(user_id):
-        return False
-    if not is_own(current().actor, user_id):
-        raise no_such_person(user_id)
-    # The news of the account are still on their way: they must find a tombstone.
-    tombstone = UserProfile(id=new_id(), user_id=user_id, created_at=now, updated_at=now, erased_at=now, **_BLANK)
-    return await insert(tombstone)
+    while True:
+        erased = await (
+            UserProfile.update({**_BLANK, "erased_at": now, "updated_at": now, "version": UserProfile.version + 1})
+            .where((UserProfile.user_id == user_id) & (UserProfile.state != ERASED))
+            .returning(UserProfile.id)
+        )
+        if erased:
+            return True
+        if await is_erased(user_id):
+            return False
+        if not is_own(current().actor, user_id):
+            raise no_such_person(user_id)
+        # The news of the account are still on their way: they must find a tombstone. Where they arrive at this very
+        # moment, there is a profile now, and the next round erases it.
+        tombstone = UserProfile(id=new_id(), user_id=user_id, created_at=now, updated_at=now, erased_at=now, **_BLANK)
+        if await insert(tombstone):
+            return True
 
 
 def _active() -> Any:

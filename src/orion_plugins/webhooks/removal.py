@@ -33,7 +33,9 @@ async def forget(db: Database, life: Deliveries, user_id: UUID) -> None:
                 break
             messages = [row["id"] for row in rows]
             about = WebhookDelivery.message_id.is_in(messages)
-            await WebhookMessage.update({WebhookMessage.payload: ""}).where(WebhookMessage.id.is_in(messages))
+            await WebhookMessage.update({WebhookMessage.payload: "", WebhookMessage.correlation_id: ""}).where(
+                WebhookMessage.id.is_in(messages)
+            )
             await life.abort(about, "the person it was about was erased")
             deliveries = [row["id"] for row in await WebhookDelivery.select(WebhookDelivery.id).where(about)]
             for start in range(0, len(deliveries), BATCH):

@@ -279,10 +279,11 @@ class WebhooksService(Webhooks):
 
     @on(UserErased)
     async def forget(self, event: UserErased) -> None:
-        """Forget the person: at once, and once more for news that was under way."""
-        # Ahead of deliveries, which may be many and slow.
-        await self.jobs.enqueue(self.forget_person, event.user_id, priority="high")
-        await self.jobs.enqueue(self.forget_person, event.user_id, priority="high", delay=timedelta(days=1))
+        """Forget the person: at once, and again for what other services tell of their own forgetting, and for news that
+        was under way."""
+        for delay in (timedelta(0), timedelta(seconds=5), timedelta(days=1)):
+            # Ahead of deliveries, which may be many and slow.
+            await self.jobs.enqueue(self.forget_person, event.user_id, priority="high", delay=delay)
 
     @job(retries=RUNS, timeout=60)
     async def deliver(self, delivery_id: UUID, turn: int) -> None:

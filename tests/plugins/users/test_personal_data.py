@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,7 +28,7 @@ from orion_core.contracts.users import (
 from orion_core.errors import Invalid, Unavailable
 from orion_core.ids import new_id
 from orion_core.json_value import Json
-from orion_core.testing import Fake
+from orion_core.testing import Fake, engines
 from orion_core.testing.suites.bus_kit import an_event
 from orion_plugins.users.redaction import HIDDEN
 from orion_plugins.users.service import UsersService
@@ -159,6 +161,7 @@ async def test_what_cannot_be_recorded_is_not_shown(database_url: str) -> None:
             for reading in (
                 lambda: service.get(ada),
                 lambda: service.find((ada,)),
+                lambda: service.public(ada),
                 lambda: service.search(PeopleQuery()),
                 lambda: service.change(ada, ProfileChange(name="Eve")),
                 lambda: service.preferences(ada),
@@ -197,7 +200,7 @@ async def test_a_list_writes_its_entries_in_one_statement(database_url: str) -> 
 
 
 async def test_public_profiles_are_shown_where_the_deployment_says_so(database_url: str) -> None:
-    """U10, U33: what is public is no reading of personal fields."""
+    """U10, U33: what is public is no reading of personal fields, and what is not is one."""
     async with users(database_url) as service:
         ada = await somebody(service)
         shown = attrs.evolve(service, settings=UsersSettings(public_profiles=True))
@@ -209,6 +212,14 @@ async def test_public_profiles_are_shown_where_the_deployment_says_so(database_u
                 await shown.public(new_id())
 
         assert await UserAccessLog.count() == 0
+        with acting(READER):
+            assert (await service.public(ada)).name == "Ada"
+        [row] = await UserAccessLog.select()
+        assert (row["subject_id"], json.loads(row["fields"]), row["purpose"]) == (
+            ada,
+            ["name", "avatar_url"],
+            "users.public",
+        )
 
 
 # Addresses
@@ -252,7 +263,59 @@ async def test_the_news_of_the_account_correct_what_was_written_by_hand(database
         assert (found.name, found.email) == ("Countess", "ada@x.org")
 
 
+async def test_news_of_the_same_address_do_not_change_the_profile(database_url: str) -> None:
+    """U6, U8: the entity tag stays, and older news still find the newer version."""
+    async with users(database_url) as service:
+        ada = await somebody(service)
+        await moved(service, ada, "ada@x.org", 3)
+        await moved(service, ada, "second@x.org", 2)
+
+        found = await service.get(ada)
+        assert (found.email, found.version) == ("ada@x.org", 1)
+        assert await told(service, "user.profile_changed") == []
+
+
 # Tombstones
+
+
+async def test_somebody_who_erases_themselves_while_their_profile_is_being_made_is_erased(database_url: str) -> None:
+    """U3, U36: the erasure finds no profile, and then there is one."""
+    async with users(database_url) as service:
+        ada = new_id()
+
+        async def erase() -> None:
+            with acting(person(ada)):
+                await service.erase(ada)
+
+        async def waits() -> bool:
+            return bool(
+                await service.db.fetch(
+                    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                )
+            )
+
+        async with service.db.transaction():
+            await service.create_profile(registered(ada))
+            erasing = asyncio.create_task(erase(), context=contextvars.Context())
+            if service.db.dialect.name == "postgresql":  # on SQLite the erasure cannot even begin
+                await engines.until(waits, "the erasure meeting the profile")
+        await erasing
+
+        [row] = await UserProfile.select()
+        assert (row["state"], row["email"], row["name"]) == ("erased", "", "")
+        assert len(await told(service, "user.erased")) == 1
+
+
+async def test_the_news_of_an_erasure_do_not_carry_what_the_client_called_its_request(database_url: str) -> None:
+    """U36: it may be a value of the person."""
+    async with users(database_url) as service:
+        ada = await somebody(service)
+        chain = Context(person(ada), "ada-lovelace", tracestate="x=ada-lovelace", user_agent="ada-lovelace")
+        with use(chain):
+            await service.erase(ada)
+
+        tables = ("orion_outbox", "orion_jobs", "user_activity")
+        assert "ada-lovelace" not in repr([await service.db.fetch(f"SELECT * FROM {table}") for table in tables])
 
 
 async def test_late_news_do_not_bring_an_erased_person_back(database_url: str) -> None:

@@ -49,6 +49,35 @@ def test_a_time_keeps_its_instant(naive: datetime, minutes: int) -> None:
     assert datetime.fromisoformat(text) == at
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-01-01T00:00:00.123456789Z",
+        "2026-W01-1T00:00:00+00:00",
+        "20260101T000000Z",
+        "2026-01-01 00:00:00Z",
+        "2026-01-01T00:00:00",
+        "2026-01-01T00:00:00+00:00:30",
+        "\uff12026-01-01T00:00:00Z",
+        "0001-01-01T00:00:00+10:00",
+    ],
+)
+def test_a_time_that_would_not_come_back_as_it_was_is_refused(text: str) -> None:
+    """U12, U13."""
+    with pytest.raises(Invalid) as error:
+        NOTHING.check([PreferenceChange("a", Json.of(text), "timestamp")])
+
+    assert [(each.field, each.code) for each in error.value.errors] == [("a", "type")]
+
+
+@pytest.mark.parametrize("text", ["2026-01-01t00:00:00.5000000z", "2026-01-01T01:00:00.500000000+01:00"])
+def test_a_time_may_have_noughts_at_its_end_and_small_letters(text: str) -> None:
+    """U13: RFC 3339, section 5.6."""
+    [wanted] = NOTHING.check([PreferenceChange("a", Json.of(text), "timestamp")])
+
+    assert wanted.text == '"2026-01-01T00:00:00.500000Z"'
+
+
 @settings(max_examples=300)
 @given(st.binary() | PLAIN.map(lambda plain: json.dumps(plain).encode()))
 def test_any_body_is_a_patch_or_refused_with_a_reason(body: bytes) -> None:

@@ -474,7 +474,7 @@ async def test_an_erased_person_is_forgotten(database_url: str) -> None:
             await service.deliver(about_ada.id, 0)
         async with service.db.transaction():
             await service.forget(UserErased(user_id=person, erased_at=service.clock.now()))
-        assert (await jobs(service))[-1] == ("webhooks.forget_person", {"user_id": str(person)})
+        assert (await jobs(service))[-3:] == [("webhooks.forget_person", {"user_id": str(person)})] * 3
         await service.forget_person(person)
         await service.forget_person(person)
 
