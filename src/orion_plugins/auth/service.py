@@ -46,7 +46,7 @@ from orion_plugins.auth.hashing import HashingPool
 from orion_plugins.auth.passwords import check_new_password, decoy, hash_password, needs_rehash, verify_password
 from orion_plugins.auth.roles import ADMIN, permissions_of
 from orion_plugins.auth.settings import AuthSettings
-from orion_plugins.auth.tables import ACTIVE, User
+from orion_plugins.auth.tables import ACTIVE, ERASED, User
 from orion_plugins.auth.tokens import access_token, is_refresh_token, public_key
 
 PASSWORD = ("pwd",)
@@ -279,10 +279,22 @@ class AuthService(Auth):
             reason = "wrong_password"
         else:
             reason = "account_closed"
-        user_id = user["id"] if user else None
-        await record(
-            "signed_in", self.clock.now(), outcome="failure", user_id=user_id, reason=reason, method=PASSWORD[0]
-        )
+        # The same statements whoever it is. They take the account's row: who was erased meanwhile is named no more.
+        user_id = user["id"] if user else new_id()
+        async with self.db.transaction():
+            there = (
+                await User.update({User.version: User.version})
+                .where(User.id == user_id, User.status != ERASED)
+                .returning(User.id)
+            )
+            await record(
+                "signed_in",
+                self.clock.now(),
+                outcome="failure",
+                user_id=user_id if there else None,
+                reason=reason,
+                method=PASSWORD[0],
+            )
         return InvalidCredentials("the email address or the password is wrong")
 
     async def _grant(self, address: Address, role: str) -> Account:

@@ -329,26 +329,33 @@ async def test_an_old_hash_is_renewed_when_its_owner_signs_in(tmp_path: Path) ->
         assert await service.login(Login("ada@x.org", PASSWORD))
 
 
+@asynccontextmanager
+async def login_under_way(service: AuthService, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[asyncio.Future[Any]]:
+    """Ada's login, which waits in its hashing for the end of the block."""
+    verify = service_module.verify_password
+    hashing, ended = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def slow(*args: Any) -> bool:
+        loop.call_soon_threadsafe(hashing.set)
+        asyncio.run_coroutine_threadsafe(ended.wait(), loop).result(10)
+        return verify(*args)
+
+    monkeypatch.setattr(service_module, "verify_password", slow)
+    login = asyncio.ensure_future(service.login(Login("ada@x.org", PASSWORD)))
+    await hashing.wait()
+    yield login
+    ended.set()
+
+
 async def test_a_login_whose_account_changed_while_hashing_opens_no_session(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A28, A34."""
     async with auth(tmp_path) as service:
         await service.register(ADA)
-        verify = service_module.verify_password
-        hashing, changed = asyncio.Event(), asyncio.Event()
-        loop = asyncio.get_running_loop()
-
-        def slow(*args: Any) -> bool:
-            loop.call_soon_threadsafe(hashing.set)
-            asyncio.run_coroutine_threadsafe(changed.wait(), loop).result(10)
-            return verify(*args)
-
-        monkeypatch.setattr(service_module, "verify_password", slow)
-        login = asyncio.ensure_future(service.login(Login("ada@x.org", PASSWORD)))
-        await hashing.wait()
-        await service.db.fetch("UPDATE users SET version = version + 1")
-        changed.set()
+        async with login_under_way(service, monkeypatch) as login:
+            await service.db.fetch("UPDATE users SET version = version + 1")
 
         with pytest.raises(InvalidCredentials):
             await login
@@ -758,6 +765,23 @@ async def test_an_erased_account_opens_nothing_and_its_address_is_free(database:
         assert [event.user_id for event in await published(service, AccessChanged)] == [tokens.user.id]
         again = await service.register(ADA)
         assert again.id != tokens.user.id
+
+
+@BOTH
+async def test_a_login_under_way_leaves_no_trace_of_who_is_erased_meanwhile(
+    database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """U36."""
+    async with auth_on(database, tmp_path) as service:
+        tokens = await service.sign_up(ADA)
+        with use(CLIENT):
+            async with login_under_way(service, monkeypatch) as login:
+                await erase(service, tokens)
+
+        with pytest.raises(InvalidCredentials):
+            await login
+        found = await rows(service.db, "SELECT user_id, ip_address FROM auth_audit_logs WHERE outcome = 'failure'")
+        assert [(row["user_id"], row["ip_address"]) for row in found] == [(None, "192.0.2.7")]
 
 
 async def test_erasing_somebody_who_has_no_account_changes_nothing(tmp_path: Path) -> None:
