@@ -187,8 +187,8 @@ class Uploads:
         changed = StorageObject.update(columns).where(StorageObject.id == row.id)
         moved = StorageObject(**(await changed.returning(*StorageObject.all_columns()))[0])
         await self.events.publish(ObjectMoved(row.id, way.source_bucket.name, way.source_key, way.bucket.name, way.key))
-        await self.aftermath.forget(way.source_bucket, way.source_key)
-        await self.aftermath.forget(way.bucket, way.key)
+        await self.aftermath.forget(way.source_bucket, (way.source_key, row.sha256))
+        await self.aftermath.forget(way.bucket, (way.key, ""))
         return StoredObject(described(moved, way.bucket.name), target is None)
 
     async def _way(self, copy: CopyObject, right: Literal["read", "write"]) -> _Way:
@@ -269,7 +269,7 @@ class Uploads:
                 told = ObjectReplaced(row.id, bucket.name, key, **_told(content), version=row.version)
                 await self.events.publish(told)
                 await self.aftermath.discard([present.blob_key])
-            await self.aftermath.forget(bucket, key)
+            await self.aftermath.forget(bucket, (key, present.sha256 if present else ""))
             return StoredObject(described(row, bucket.name), present is None)
 
 
