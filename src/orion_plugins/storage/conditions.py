@@ -69,7 +69,7 @@ def evaluate(method: str, headers: Mapping[str, str], tag: str, modified: dateti
 def range_applies(headers: Mapping[str, str], tag: str, modified: datetime) -> bool:
     """Whether the Range of a request counts: If-Range, if there, must name this very representation (section 13.1.5).
 
-    A date is as good as a tag here: no two versions of an object have the same.
+    A date is as good as a tag here: it is told only when no other version can have it any more.
     """
     given = headers.get("if-range")
     if given is None:

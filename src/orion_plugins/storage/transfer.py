@@ -24,7 +24,7 @@ from orion_core.contracts.storage import (
     Storage,
     StoredObject,
 )
-from orion_core.errors import FieldError, Internal, Invalid, Malformed
+from orion_core.errors import FieldError, Internal, Invalid, Malformed, UnsupportedMedia
 from orion_core.ports.blobs import Blobs, NoSuchBlob
 from orion_plugins.storage.aftermath import bucket_tag, object_path
 from orion_plugins.storage.answers import SAFE, Blob, Representation, answer
@@ -66,6 +66,12 @@ async def take_body(
     """Store the body of a PUT."""
     headers = _headers(request)
     _check_query(request, {"signature"})
+    if "content-range" in headers:
+        # Taken for the whole, a part would destroy the rest (RFC 9110, section 14.5).
+        raise Malformed("Content-Range: an object can only be replaced as a whole")
+    if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        # Nothing would tell readers how to undo it.
+        raise UnsupportedMedia("Content-Encoding: send the bytes of the object as they are")
     arrival = Arrival(
         bucket,
         _key(request),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -108,7 +109,12 @@ class Uploads:
             condition=codec.dumps(upload.condition, Condition),
             expires_at=now + LIFETIME,
         )
-        await StorageUpload.insert(row)
+        try:
+            await StorageUpload.insert(row)
+        except asyncio.CancelledError:
+            # It may have been inserted, and nobody knows of it.
+            await asyncio.shield(StorageUpload.delete().where(StorageUpload.id == upload_id).run())
+            raise
         return Upload(upload_id, row.blob_key, limit)
 
     async def finish(self, upload_id: UUID, size: int, sha256: str) -> StoredObject:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import hashlib
 import random
 from datetime import timedelta
@@ -400,13 +401,14 @@ async def test_erasing_the_owner_of_a_bucket_loses_nothing_that_is_coming_in() -
             await kit.service.create_bucket(NewBucket("elsewhere"))
             await kit.put("theirs", b"theirs", "elsewhere")
         other = await open_database(Settings(database_url=url), "storage")
+        outside = contextvars.copy_context()
         try:
             async with other.transaction():
                 # As an upload that is just being finished: it holds the bucket, and its object is not to be seen yet.
                 (bucket,) = await other.fetch("SELECT id FROM storage_buckets WHERE name = 'bucket' FOR SHARE")
                 await other.fetch("UPDATE storage_objects SET bucket_id = $1", bucket["id"])
-                erasing = asyncio.ensure_future(kit.service._cleaning.forget_person(ADA))
-                await engines.until(lambda: waits(other), "waiting for the upload")
+                erasing = asyncio.create_task(kit.service.forget_person(ADA), context=outside)
+                await engines.until(lambda: waits(other, erasing), "waiting for the upload")
             await erasing
         finally:
             await other.aclose()
@@ -415,9 +417,9 @@ async def test_erasing_the_owner_of_a_bucket_loses_nothing_that_is_coming_in() -
             assert await kit.read("theirs") == b"theirs"
 
 
-async def waits(db: Database) -> bool:
+async def waits(db: Database, work: asyncio.Future[Any]) -> bool:
     waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    return bool(await db.fetch(waiting))
+    return work.done() or bool(await db.fetch(waiting))
 
 
 async def test_what_many_deletions_ask_of_the_database_does_not_grow_with_them(
@@ -439,3 +441,20 @@ async def test_what_many_deletions_ask_of_the_database_does_not_grow_with_them(
             found = await kit.service.delete_many("bucket", ("a", "b", "a/../b", *(f"a{each}" for each in range(500))))
         assert asked == 1
         assert [item.code for item in found.items[:3]] == ["", "storage.access_denied", "storage.invalid_key"]
+
+
+async def test_an_upload_that_is_cancelled_while_it_begins_leaves_no_trace(database_url: str) -> None:
+    """T14: nobody knows its id, so nobody else could abandon it."""
+    async with storage(database_url, work=False) as kit:
+        cancelled = 0
+        for turns in range(0, 60, 2):
+            task = asyncio.ensure_future(kit.service.begin_upload(NewUpload("bucket", "a", "", b"")))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            cancelled += task.cancelled()
+            if not task.cancelled():
+                await kit.service.abandon_upload(task.result().id)
+            assert await StorageUpload.count() == 0, turns
+        assert cancelled
