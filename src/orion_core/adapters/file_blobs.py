@@ -119,7 +119,8 @@ class FileBlobs:
                 running.exception()
                 raise
         except OSError as error:
-            raise BlobsUnavailable(f"the folder of blobs {self._folder} fails: {error.strerror}") from error
+            # Clients read this, and where the folder lies is none of their business: the cause tells the log.
+            raise BlobsUnavailable(f"the folder of blobs fails: {error.strerror}") from error
 
     def _path(self, key: str) -> Path:
         check_key(key)

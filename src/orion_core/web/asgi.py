@@ -25,7 +25,7 @@ def problem_document(error: Error, path: str) -> dict[str, Any]:
 
 
 def problem_headers(error: Error) -> dict[str, str]:
-    """The headers that belong to `error`: Retry-After (at least 1 s) and WWW-Authenticate. Nobody is to guess its type."""
+    """The headers of `error`: Retry-After (at least 1 s), WWW-Authenticate, and that nobody is to guess its type."""
     headers = {"x-content-type-options": "nosniff"}
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))

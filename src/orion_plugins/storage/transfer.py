@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any, TypeVar, cast
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 from uuid import UUID
 
 import attrs
@@ -192,7 +192,8 @@ def read_change(kind: type[T], content: bytes) -> T:
 
 def _key(request: Request[Any, Any, Any]) -> str:
     """The key as it was sent, decoded once: the router's own reading of it has lost what it could not decode."""
-    raw: bytes = request.scope.get("raw_path") or b""
+    # Some servers leave it out.
+    raw: bytes = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
     parts = raw.split(b"/", _SEGMENTS)
     encoded = parts[_SEGMENTS] if len(parts) > _SEGMENTS else b""
     if b"%2f" in encoded.lower():

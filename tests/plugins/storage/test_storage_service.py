@@ -64,18 +64,16 @@ async def test_the_tables_are_as_the_migrations_make_them() -> None:
 
 
 async def test_every_key_appears_once_while_others_are_written(database_url: str) -> None:
-    """T3: in byte order of the key, the same on both databases."""
+    """T3: 10,000 of them, in byte order of the key, the same on both databases."""
     async with storage(database_url, work=False) as kit:
-        bucket = await StorageObject.objects().first()
-        assert bucket is None
         template = await kit.put("zz", b"x")
         row = await StorageObject.objects().first()
         assert row is not None
         chars = random.Random(3)
-        keys = sorted(
-            {"".join(chars.choices("aZ0-_%/é日🎉 ", k=6)).replace("/", "x") for _ in range(3000)},
-            key=str.encode,
-        )
+        made: set[str] = set()
+        while len(made) < 10_000:
+            made.add("".join(chars.choices("aZ0-_%é日🎉 ", k=6)))
+        keys = sorted(made, key=str.encode)
         for at in range(0, len(keys), 200):
             await StorageObject.insert(
                 *(
@@ -90,7 +88,7 @@ async def test_every_key_appears_once_while_others_are_written(database_url: str
             found += [item.key for item in page.items]
             cursor = page.next_cursor
             await kit.put(f"a{len(found)}", b"new")
-        assert [key for key in found if key in set(keys)] == keys
+        assert [key for key in found if key in made] == keys
         assert len(found) == len(set(found))
         assert template.info.key in found
 
