@@ -34,6 +34,7 @@ from orion_core.contracts.storage import (
     ObjectTooLarge,
     SignatureExpired,
     SignUrl,
+    TooManyBuckets,
 )
 from orion_core.contracts.users import UserErased
 from orion_core.errors import Error
@@ -456,3 +457,17 @@ async def test_an_upload_that_is_cancelled_while_it_begins_leaves_no_trace(datab
                 await kit.service.abandon_upload(task.result().id)
             assert await StorageUpload.count() == 0, turns
         assert cancelled
+
+
+async def test_of_many_buckets_made_at_once_as_many_as_allowed_remain(database_url: str) -> None:
+    """T1: a limit that counts and then writes would let all of them in."""
+    async with storage(database_url, work=False, buckets_per_person=3) as kit:
+
+        async def create(number: int) -> bool:
+            try:
+                await kit.service.create_bucket(NewBucket(f"bucket-{number}"))
+            except TooManyBuckets:
+                return False
+            return True
+
+        assert sorted(await asyncio.gather(*(create(number) for number in range(12)))) == [False] * 10 + [True] * 2
