@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,7 +34,7 @@ class TestFileBlobs(BlobsSuite):
 async def test_only_the_owner_may_read(tmp_path: Path) -> None:
     blobs = FileBlobs(tmp_path / "blobs", MovableClock())
     await blobs.put("a/b/c", pieces_of(b"x"))
-    for path in (tmp_path / "blobs").rglob("*"):
+    for path in (tmp_path / "blobs", *(tmp_path / "blobs").rglob("*")):
         assert path.stat().st_mode & 0o077 == 0
 
 
@@ -55,15 +56,48 @@ async def test_what_a_killed_process_left_goes_after_a_day(tmp_path: Path) -> No
         path.write_bytes(b"half")
     os.utime(old, (1, 1))
     assert [info.key async for info in blobs.list()] == ["a"]
+    assert old.exists(), "whoever only looks removes nothing"
+    await blobs.put("b", pieces_of(b"x"))
     assert young.exists()
     assert not old.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="tells open files by /proc")
+async def test_what_a_put_returns_from_survives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """T7: the bytes are synced before they have their name, then the folder that knows it, and those that know that
+    folder, even if another put has made them a moment ago and has not come to sync them yet."""
+    order: list[str] = []
+    real_sync, real_rename = os.fsync, Path.rename
+
+    def sync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").resolve()
+        order.append("bytes" if path.is_file() else str(path.relative_to(tmp_path)))
+        real_sync(descriptor)
+
+    def rename(self: Path, target: Path) -> Path:
+        order.append("rename")
+        return real_rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(Path, "rename", rename)
+    (tmp_path / "blobs" / "objects" / "ab").mkdir(parents=True)
+    blobs = FileBlobs(tmp_path / "blobs", MovableClock())
+    await blobs.put("objects/ab/1", pieces_of(b"x"))
+    assert order == ["bytes", ".", "blobs", "blobs/objects", "rename", "blobs/objects/ab"]
+    order.clear()
+    await blobs.put("objects/ab/2", pieces_of(b"x"))
+    assert order == ["bytes", "rename", "blobs/objects/ab"]
+    order.clear()
+    await blobs.put("objects/cd/1", pieces_of(b"x"))
+    assert order == ["bytes", "blobs/objects", "rename", "blobs/objects/cd"]
 
 
 async def test_a_folder_that_cannot_be_used_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     blobs = FileBlobs(tmp_path / "file", MovableClock())
-    with pytest.raises(BlobsUnavailable):
+    with pytest.raises(BlobsUnavailable) as caught:
         await blobs.put("a", pieces_of(b"x"))
+    assert str(tmp_path) not in str(caught.value)
     assert (await blobs.check()).status == "fail"
 
 

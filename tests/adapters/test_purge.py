@@ -9,9 +9,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from orion_core.adapters.choose import open_purge
 from orion_core.adapters.http_purge import HttpPurge
 from orion_core.adapters.no_purge import NoPurge
+from orion_core.errors import StartRefused
 from orion_core.ports.purge import PurgeUnavailable
+from orion_core.settings import Settings
 from orion_core.testing.ports import free_ports
 
 
@@ -69,4 +72,12 @@ async def test_a_cache_that_is_away_is_told_without_the_password() -> None:
 async def test_without_a_cache_nothing_happens() -> None:
     purge = NoPurge()
     await purge.purge(urls=["https://x/a"], tags=["t"])
+    await purge.aclose()
+
+
+async def test_purging_without_knowing_the_own_address_refuses_the_start() -> None:
+    """T38: a cache that is told of a path only forgets nothing."""
+    with pytest.raises(StartRefused, match="ORION_PUBLIC_URL"):
+        await open_purge(Settings(purge_url="https://cdn.example/purge"))
+    purge = await open_purge(Settings(purge_url="https://cdn.example/purge", public_url="https://x.example"))
     await purge.aclose()

@@ -1,4 +1,4 @@
-"""Blobs in S3: runs when ORION_TEST_S3_URL names a bucket that may be written to."""
+"""Blobs in S3: against a small server of our own, and a real one when ORION_TEST_S3_URL names a bucket."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from s3_server import s3_server
 
 from orion_core.errors import StartRefused
 from orion_core.ports.blobs import Blobs, BlobsUnavailable
@@ -27,6 +28,22 @@ def s3_url() -> str:
 
 
 class TestS3Blobs(BlobsSuite):
+    """T40: against our own server, which is strict about parts and knows which uploads are still open."""
+
+    @asynccontextmanager
+    async def blobs(self) -> AsyncIterator[Blobs]:
+        from orion_core.adapters.s3_blobs import S3Blobs
+
+        async with s3_server() as self.server:
+            blobs = S3Blobs(self.server.url)
+            yield blobs
+            await blobs.aclose()
+
+    async def check_leftovers(self, blobs: Blobs) -> None:
+        assert self.server.uploads == {}
+
+
+class TestRealS3Blobs(BlobsSuite):
     @asynccontextmanager
     async def blobs(self) -> AsyncIterator[Blobs]:
         from orion_core.adapters.s3_blobs import S3Blobs
@@ -35,6 +52,52 @@ class TestS3Blobs(BlobsSuite):
         yield blobs
         await blobs.delete(*[info.key async for info in blobs.list()])
         await blobs.aclose()
+
+
+@pytest.mark.parametrize("refusals", [1, 3])
+async def test_a_store_that_asks_to_slow_down_is_asked_again(refusals: int) -> None:
+    """T40: 503 SlowDown."""
+    from orion_core.adapters.s3_blobs import S3Blobs
+
+    async with s3_server() as server:
+        blobs, key = S3Blobs(server.url), new_key()
+        server.refusals = [(503, "SlowDown")] * refusals
+        assert await blobs.put(key, pieces_of(b"abc")) == 3
+        server.refusals = [(503, "SlowDown")] * refusals
+        assert await read(blobs, key) == b"abc"
+        server.refusals = [(503, "SlowDown")] * refusals
+        assert await blobs.put(key, pieces_of(*(b"x" * 1_000_000 for _ in range(20)))) == 20_000_000
+        assert len(server.objects[key][0]) == 20_000_000
+        assert server.refusals == []
+
+
+@pytest.mark.parametrize(
+    "refusal", [(403, "RequestTimeTooSkewed"), (403, "SignatureDoesNotMatch"), (404, "NoSuchBucket")]
+)
+async def test_a_store_that_refuses_is_unavailable_and_says_why_only_in_the_log(refusal: tuple[int, str]) -> None:
+    """T40: clock skew; a client learns neither the keys nor the exchange."""
+    from orion_core.adapters.s3_blobs import S3Blobs
+
+    async with s3_server() as server:
+        blobs = S3Blobs(server.url)
+        server.refusals = [refusal] * 100
+        for put in (pieces_of(b"abc"), pieces_of(*(b"x" * 1_000_000 for _ in range(20)))):
+            with pytest.raises(BlobsUnavailable) as caught:
+                await blobs.put(new_key(), put)
+            assert "http" not in str(caught.value)
+        assert (await blobs.check()).status == "fail"
+
+
+async def test_a_prefix_keeps_two_stores_apart() -> None:
+    """T40: keys lie below the prefix, and are told without it."""
+    from orion_core.adapters.s3_blobs import S3Blobs
+
+    async with s3_server() as server:
+        one, two = (S3Blobs(server.url.replace("bucket?", f"bucket/{name}?")) for name in ("one", "two"))
+        await one.put("a/b", pieces_of(b"1"))
+        assert list(server.objects) == ["one/a/b"]
+        assert [info.key async for info in one.list()] == ["a/b"]
+        assert [info.key async for info in two.list()] == []
 
 
 async def test_a_store_that_is_away_is_unavailable() -> None:

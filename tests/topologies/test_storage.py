@@ -88,7 +88,7 @@ async def test_what_was_uploaded_comes_back(orion: Orion) -> None:
 
     head = await orion.http.head(url(bucket, "folder/some file+1.txt"), headers=person.headers)
     assert head.content == b""
-    for name in ("etag", "content-length", "content-type", "last-modified", "accept-ranges", "cache-control"):
+    for name in ("etag", "content-length", "content-type", "content-disposition", "accept-ranges", "cache-control"):
         assert head.headers[name] == read.headers[name]
 
     await orion.settle()
@@ -138,6 +138,39 @@ async def test_creating_only_and_replacing_one_version(orion: Orion) -> None:
     await orion.settle()
     versions = [event.version for event in told_of(await orion.told(ObjectReplaced), bucket)]
     assert versions == [2, 3]
+
+
+async def test_a_part_or_a_packed_object_is_not_taken_for_the_whole(orion: Orion) -> None:
+    """T6: the object stays as it was."""
+    person = await orion.sign_up()
+    bucket = await a_bucket(orion, person)
+    await put(orion, person, bucket, "a", b"0123456789")
+
+    part = await put(orion, person, bucket, "a", b"xx", **{"content-range": "bytes 0-1/10"})
+    packed = await put(orion, person, bucket, "a", b"xx", **{"content-encoding": "gzip"})
+    plain = await put(orion, person, bucket, "b", b"xx", **{"content-encoding": "identity"})
+
+    assert [answer.status_code for answer in (part, packed, plain)] == [400, 415, 201]
+    assert (await get(orion, person, bucket, "a")).content == b"0123456789"
+
+
+async def test_no_answer_is_sniffed(orion: Orion) -> None:
+    """T30: also where no route of storage has been reached."""
+    person = await orion.sign_up()
+    bucket = await a_bucket(orion, person)
+    for method, path, status in (
+        ("POST", url(bucket, "a"), 405),
+        ("GET", url(bucket, "a"), 404),
+        ("GET", f"{STORAGE}/nothing", 404),
+        ("GET", url(bucket, "a%2Fb"), 400),
+        ("DELETE", url(bucket, "a"), 204),
+        ("GET", url(bucket), 200),
+    ):
+        answer = await orion.http.request(method, path, headers=person.headers)
+        assert (answer.status_code, answer.headers["x-content-type-options"]) == (status, "nosniff")
+    for signed_out in ("GET", "HEAD", "PUT", "DELETE"):
+        answer = await orion.http.request(signed_out, url(bucket, "a"))
+        assert (answer.status_code, answer.headers["x-content-type-options"]) == (401, "nosniff")
 
 
 async def test_of_many_that_create_at_once_one_succeeds(orion: Orion) -> None:

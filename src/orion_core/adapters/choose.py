@@ -164,6 +164,9 @@ async def open_purge(settings: Settings) -> Purge:
         from orion_core.adapters.no_purge import NoPurge
 
         return NoPurge()
+    if not settings.public_url:
+        # A cache knows whole addresses, and would forget nothing without a word.
+        raise StartRefused(["ORION_PURGE_URL needs ORION_PUBLIC_URL: set the base URL under which the cache is asked"])
     from orion_core.adapters.http_purge import HttpPurge
 
     with _reading("ORION_PURGE_URL"):

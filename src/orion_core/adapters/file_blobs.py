@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from io import FileIO
 from pathlib import Path
@@ -25,14 +25,15 @@ _FORGOTTEN = timedelta(days=1)
 class FileBlobs:
     """Keeps the port `Blobs` with one file per blob below `folder`, which is made when needed.
 
-    A blob is written under another name, synced, renamed, and its folder synced: it appears whole and durable, or not
-    at all. What a killed process left unfinished is removed by `list` once it is a day old. Only the owner may read
-    the files. The disk is never touched from the event loop's thread, and no more than two pieces are in memory.
+    A blob is written under another name, synced, renamed, and its folders synced: it appears whole and durable, or not
+    at all. What a killed process left unfinished is removed by a later `put` once it is a day old. Only the owner may
+    read the files. The disk is never touched from the event loop's thread, and no more than two pieces are in memory.
     """
 
     def __init__(self, folder: Path | str, clock: Clock) -> None:
         self._folder = Path(folder)
         self._clock = clock
+        self._durable: set[Path] = set()
 
     def __repr__(self) -> str:
         return f"FileBlobs({str(self._folder)!r})"
@@ -44,6 +45,7 @@ class FileBlobs:
         size = 0
         buffer = bytearray()
         try:
+            await self._thread(self._forget_unfinished)
             await self._thread(draft.create)
             async for piece in pieces:
                 buffer += piece
@@ -51,7 +53,9 @@ class FileBlobs:
                     size += await self._thread(draft.write, bytes(buffer))
                     buffer.clear()
             size += await self._thread(draft.write, bytes(buffer))
-            await self._thread(draft.finish, target, self._clock.now())
+            await self._thread(draft.sync, self._clock.now())
+            await self._thread(self._keep_folder, target.parent)
+            await self._thread(draft.rename, target)
         except BaseException:
             # Nobody may see half a blob, not even by cancelling twice.
             await asyncio.shield(asyncio.to_thread(draft.discard))
@@ -86,7 +90,6 @@ class FileBlobs:
 
     async def list(self, prefix: str = "") -> AsyncIterator[BlobInfo]:
         """All blobs whose keys begin with `prefix`; raises `BlobsUnavailable`."""
-        await self._thread(self._forget_unfinished)
         folders = [self._folder]
         while folders:
             found, inner = await self._thread(self._entries, folders.pop(), prefix)
@@ -116,16 +119,29 @@ class FileBlobs:
                 running.exception()
                 raise
         except OSError as error:
-            raise BlobsUnavailable(f"the folder of blobs {self._folder} fails: {error.strerror}") from error
+            # Clients read this, and where the folder lies is none of their business: the cause tells the log.
+            raise BlobsUnavailable(f"the folder of blobs fails: {error.strerror}") from error
 
     def _path(self, key: str) -> Path:
         check_key(key)
         return self._folder / key
 
     def _prepare(self) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(self._folder)
         if not os.access(self._folder, os.W_OK | os.X_OK):
             raise PermissionError(13, "permission denied")
+
+    def _keep_folder(self, folder: Path) -> None:
+        """Make `folder` and everything above it durable.
+
+        That a folder exists says nothing: another put, or a process that was killed, may have just made it.
+        """
+        new = [each for each in (folder, *folder.parents) if each not in self._durable]
+        _make(folder)
+        for each in reversed(new):
+            if each.is_relative_to(self._folder):
+                _sync_folder(each.parent)
+                self._durable.add(each)
 
     def _entries(self, folder: Path, prefix: str) -> tuple[Sequence[BlobInfo], Sequence[Path]]:
         found, inner = [], []
@@ -147,6 +163,7 @@ class FileBlobs:
         return found, inner
 
     def _forget_unfinished(self) -> None:
+        # What is being written has the machine's time, unlike a blob, whose time is the clock's.
         before = datetime.now(UTC) - _FORGOTTEN
         with contextlib.suppress(FileNotFoundError):
             for path in (self._folder / _UNFINISHED).iterdir():
@@ -164,7 +181,7 @@ class _File:
         self._target: Path | None = None
 
     def create(self) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(self._path.parent)
         self._file = FileIO(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
     def open(self, start: int) -> None:
@@ -182,17 +199,17 @@ class _File:
         assert self._file is not None
         return self._file.read(wanted)
 
-    def finish(self, target: Path, at: datetime) -> None:
+    def sync(self, at: datetime) -> None:
         assert self._file is not None
         # Its time is the clock's, so that reconciliation compares like with like.
         os.utime(self._path, (at.timestamp(), at.timestamp()))
         os.fsync(self._file.fileno())
         self.close()
-        changed = {target.parent, *_make(target.parent)}
+
+    def rename(self, target: Path) -> None:
         self._path.rename(target)
         self._target = target
-        for folder in changed:
-            _sync_folder(folder)
+        _sync_folder(target.parent)
 
     def discard(self) -> None:
         self.close()
@@ -211,15 +228,11 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _make(folder: Path) -> Iterator[Path]:
-    """Make `folder` and name the folders in which something new appeared."""
-    missing = []
-    while not folder.exists():
-        missing.append(folder)
-        folder = folder.parent
-    for each in reversed(missing):
-        each.mkdir(mode=0o700, exist_ok=True)
-        yield each.parent
+def _make(folder: Path) -> None:
+    """Make `folder` and what is missing above it, for the owner alone."""
+    for each in reversed((folder, *folder.parents)):
+        if not each.exists():
+            each.mkdir(mode=0o700, exist_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -35,8 +35,8 @@ def _sendable(plain: Any) -> Any:
 
 
 def problem_headers(error: Error) -> dict[str, str]:
-    """The headers that belong to `error`: Retry-After (at least 1 s) and WWW-Authenticate."""
-    headers = {}
+    """The headers of `error`: Retry-After (at least 1 s), WWW-Authenticate, and that nobody is to guess its type."""
+    headers = {"x-content-type-options": "nosniff"}
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
     if error.status == 401:

@@ -48,10 +48,16 @@ class Aftermath:
         for at in range(0, len(blob_keys), _BATCH):
             await self.jobs.enqueue(self.remove_blobs, tuple(blob_keys[at : at + _BATCH]), delay=delay)
 
-    async def forget(self, bucket: StorageBucket, *keys: str) -> None:
-        """Make shared caches forget these objects, if they may have any of a public bucket."""
+    async def forget(self, bucket: StorageBucket, *versions: tuple[str, str]) -> None:
+        """Make shared caches forget these objects, if they may have any of a public bucket.
+
+        Each is a key and the SHA-256 of the content that was under it until now, empty if there was none: who asked for
+        that content by its hash was told to keep it for a year.
+        """
         if bucket.visibility == "public":
-            await self.forget_paths([object_path(bucket.name, key) for key in keys])
+            paths = [object_path(bucket.name, key) for key, _ in versions]
+            hashed = [f"{object_path(bucket.name, key)}?v={sha256}" for key, sha256 in versions if sha256]
+            await self.forget_paths([*paths, *hashed])
 
     async def forget_paths(self, paths: Sequence[str]) -> None:
         """Make shared caches forget what is at these paths."""

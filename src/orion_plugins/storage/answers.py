@@ -52,8 +52,8 @@ def answer(
     Raises `ConditionFailed` (412).
     """
     kept = {**SAFE, "ETag": f'"{found.tag}"', **found.extra}
-    if found.modified <= now:
-        # A date in the future would be no date of a version yet (section 8.8.2.1).
+    if found.modified.replace(microsecond=0) < now.replace(microsecond=0):
+        # While its second lasts, there may be another version with the same date (section 8.8.2.2).
         kept["Last-Modified"] = http_date(found.modified)
     outcome = evaluate(method, headers, found.tag, found.modified)
     if outcome == "failed":
@@ -163,6 +163,8 @@ class Blob(Response[Any]):
         finally:
             gone.cancel()
             await asyncio.gather(gone, return_exceptions=True)
+            if self._begun is not None:
+                await cast(Any, self._begun[0]).aclose()
 
     async def _body(self) -> Any:
         for number, part in enumerate(self._parts):

@@ -30,6 +30,7 @@ from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_core.values import invalid
 from orion_plugins.storage.aftermath import Aftermath
+from orion_plugins.storage.dialect import alone
 from orion_plugins.storage.keys import from_cursor, to_cursor, to_prefix
 from orion_plugins.storage.rights import admitted, caller, manages
 from orion_plugins.storage.settings import StorageSettings
@@ -73,6 +74,7 @@ class Buckets:
         return described(row)
 
     async def _check_number(self, person: UUID) -> None:
+        await alone(self.db, f"storage: buckets of {person}")
         if await StorageBucket.count().where(StorageBucket.owner_id == person) >= self.settings.buckets_per_person:
             raise TooManyBuckets(f"one person may own {self.settings.buckets_per_person} buckets")
 

@@ -117,9 +117,10 @@ class Cleaning:
                         batch = []
         orphans += await self._orphans(batch, dry_run)
         missing = []
-        for blob_key, label in known.items():
-            if blob_key in await self.needed([blob_key]):
-                missing.append(label)
+        blob_keys = list(known)
+        for at in range(0, len(blob_keys), _BATCH):
+            # What was removed while the store was being read is not missed.
+            missing += [known[key] for key in await self.needed(blob_keys[at : at + _BATCH])]
         return orphans, sorted(missing)
 
     async def _known(self) -> dict[str, str]:
@@ -165,16 +166,15 @@ class Cleaning:
 
     async def forget_person(self, person: UUID) -> None:
         """Remove all that belongs to a person, some of it at a time; buckets with things of others in them stay."""
-        names = {row.id: row for row in await StorageBucket.objects()}
         while True:
             async with self.db.transaction():
                 rows = await StorageObject.objects().where(StorageObject.owner_id == person).limit(_BATCH)
-                for bucket_id in {row.bucket_id for row in rows}:
-                    bucket = names.get(bucket_id) or StorageBucket(id=bucket_id, name="", visibility="private")
-                    own = [row for row in rows if row.bucket_id == bucket_id]
+                if not rows:
+                    break
+                ids = list({row.bucket_id for row in rows})
+                for bucket in await StorageBucket.objects().where(StorageBucket.id.is_in(ids)):
+                    own = [row for row in rows if row.bucket_id == bucket.id]
                     await self.objects.remove(bucket, own, at_once=True)
-            if not rows:
-                break
         async with self.db.transaction():
             await self.pictures.remove(await StoragePicture.objects().where(StoragePicture.owner_id == person))
             uploads = (
@@ -183,9 +183,9 @@ class Cleaning:
             await self.aftermath.discard([row["blob_key"] for row in uploads], delay=timedelta(0))
             await StorageGrant.delete().where(StorageGrant.subject == f"user:{person}")
             await StorageRead.update({StorageRead.owner_id: None}).where(StorageRead.owner_id == person)
-            for bucket in await StorageBucket.objects().where(StorageBucket.owner_id == person):
-                if await StorageObject.exists().where(StorageObject.bucket_id == bucket.id):
-                    await StorageBucket.update({StorageBucket.owner_id: None}).where(StorageBucket.id == bucket.id)
-                else:
-                    await StorageBucket.delete().where(StorageBucket.id == bucket.id)
-                    await StorageGrant.delete().where(StorageGrant.bucket_id == bucket.id)
+            # They belong to nobody first: uploads that are being finished hold the rows, and are then seen.
+            orphaned = StorageBucket.update({StorageBucket.owner_id: None}).where(StorageBucket.owner_id == person)
+            for row in await orphaned.returning(StorageBucket.id):
+                if not await StorageObject.exists().where(StorageObject.bucket_id == row["id"]):
+                    await StorageBucket.delete().where(StorageBucket.id == row["id"])
+                    await StorageGrant.delete().where(StorageGrant.bucket_id == row["id"])

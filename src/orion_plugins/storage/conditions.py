@@ -14,11 +14,19 @@ from orion_core.errors import Malformed
 Outcome = Literal["go on", "not modified", "failed"]
 _LIST = re.compile(r'[ \t]*(?:(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"[ \t]*(?:,[ \t]*)*)+')
 _TAG = re.compile(r'(?P<weak>W/)?"(?P<tag>[\x21\x23-\x7e\x80-\xff]*)"')
-_DATE = re.compile(
-    r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (?P<day>\d\d) (?P<month>[A-Z][a-z]{2}) (?P<year>\d{4}) "
-    r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d) GMT"
+_TIME = r"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
+_DAY = r"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)"
+_MONTH = r"(?P<month>Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+# All three are to be understood, and the first is to be sent (section 5.6.7).
+_DATES = tuple(
+    re.compile(pattern, re.ASCII)
+    for pattern in (
+        rf"{_DAY}, (?P<day>\d\d) {_MONTH} (?P<year>\d{{4}}) {_TIME} GMT",
+        rf"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, (?P<day>\d\d)-{_MONTH}-(?P<year>\d\d) {_TIME} GMT",
+        rf"{_DAY} {_MONTH} (?P<day>[ \d]\d) {_TIME} (?P<year>\d{{4}})",
+    )
 )
-_MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"
+_MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
 def http_date(time: datetime) -> str:
@@ -27,14 +35,15 @@ def http_date(time: datetime) -> str:
 
 
 def parse_date(text: str) -> datetime | None:
-    """The time of the HTTP date `text` (IMF-fixdate), None for anything else: such a header is ignored."""
-    match = _DATE.fullmatch(text.strip())
-    if match is None or match["month"] not in _MONTHS:
+    """The time of the HTTP date `text`, None for anything else: such a header is ignored."""
+    match = next((found for pattern in _DATES if (found := pattern.fullmatch(text.strip()))), None)
+    if match is None:
         return None
-    month = _MONTHS.index(match["month"]) // 4 + 1
-    parts = (match["year"], month, *match.group("day", "hour", "minute", "second"))
+    year, day, hour, minute, second = map(int, match.group("year", "day", "hour", "minute", "second"))
+    if len(match["year"]) == 2:
+        year += 1900 if year >= 70 else 2000  # there was no HTTP before
     try:
-        return datetime(*map(int, parts), tzinfo=UTC)  # type: ignore[misc,arg-type]  # six numbers
+        return datetime(year, _MONTHS.index(match["month"]) // 3 + 1, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         return None
 
@@ -60,7 +69,7 @@ def evaluate(method: str, headers: Mapping[str, str], tag: str, modified: dateti
 def range_applies(headers: Mapping[str, str], tag: str, modified: datetime) -> bool:
     """Whether the Range of a request counts: If-Range, if there, must name this very representation (section 13.1.5).
 
-    A date is as good as a tag here: no two versions of an object have the same.
+    A date is as good as a tag here: it is told only when no other version can have it any more.
     """
     given = headers.get("if-range")
     if given is None:
@@ -92,7 +101,9 @@ def _tags(headers: Mapping[str, str], name: str, *, strong: bool) -> tuple[str, 
         return ("*",)
     if not _LIST.fullmatch(given):
         raise Malformed(f"{name}: must be * or a list of entity tags in quotes")
-    return tuple(match["tag"] for match in _TAG.finditer(given) if not (strong and match["weak"]))
+    tags = (match["tag"] for match in _TAG.finditer(given) if not (strong and match["weak"]))
+    # In quotes a star is the tag of a version, and no version of ours has it.
+    return tuple(tag for tag in tags if tag != "*")
 
 
 def _names(given: str, tag: str, *, strong: bool) -> bool:

@@ -32,7 +32,7 @@ from orion_core.values import invalid
 from orion_plugins.storage.aftermath import READING, Aftermath
 from orion_plugins.storage.buckets import described as described_bucket
 from orion_plugins.storage.keys import after, beyond, from_cursor, to_cursor, to_key, to_prefix
-from orion_plugins.storage.rights import admitted, refuse_erased
+from orion_plugins.storage.rights import access, admitted, refuse_erased
 from orion_plugins.storage.signing import verify
 from orion_plugins.storage.tables import StorageBucket, StorageObject, StorageRead
 
@@ -139,27 +139,24 @@ class Objects:
     async def delete_many(self, name: str, key_texts: Sequence[str]) -> Deletions:
         if len(key_texts) > _MANY:
             raise invalid("keys", "too_long", f"must have at most {_MANY} items")
+        may = await access(name, "write")
         outcomes: dict[str, Deletion] = {}
         keys: dict[str, str] = {}
-        bucket: StorageBucket | None = None
         for text in key_texts:
             try:
                 key = to_key(text)
-                bucket = await admitted(name, "write", key.encode())
+                may.check(key.encode())
                 keys[text] = key
             except (InvalidKey, AccessDenied) as error:
                 outcomes[text] = Deletion(text, False, error.code, error.detail)
-        if bucket is None and not outcomes:
-            bucket = await admitted(name, "list")
         texts = list(keys)
         for at in range(0, len(texts), _BATCH):
-            assert bucket is not None
             batch = [keys[text].encode() for text in texts[at : at + _BATCH]]
             async with self.db.transaction():
                 rows = await StorageObject.objects().where(
-                    (StorageObject.bucket_id == bucket.id) & StorageObject.key.is_in(batch)
+                    (StorageObject.bucket_id == may.bucket.id) & StorageObject.key.is_in(batch)
                 )
-                await self.remove(bucket, rows)
+                await self.remove(may.bucket, rows)
         return Deletions(tuple(outcomes.get(text) or Deletion(text, True) for text in key_texts))
 
     async def remove(self, bucket: StorageBucket, rows: Sequence[StorageObject], *, at_once: bool = False) -> int:
@@ -182,7 +179,7 @@ class Objects:
             )
             blob_keys = [row.blob_key for row in removed]
             await self.aftermath.discard(blob_keys, delay=timedelta(0) if at_once else READING)
-            await self.aftermath.forget(bucket, *keys)
+            await self.aftermath.forget(bucket, *((key, row.sha256) for row, key in zip(removed, keys, strict=True)))
         return len(removed)
 
 

@@ -10,7 +10,7 @@ import attrs
 
 MOST = 16
 """Ranges of one request that are answered as such; more are answered with the whole."""
-_RANGES = re.compile(r"bytes=[ \t]*(?P<specs>[0-9 \t,-]+)", re.IGNORECASE)
+_RANGES = re.compile(r"bytes=(?P<specs>[0-9 \t,-]+)", re.IGNORECASE)
 _SPEC = re.compile(r"(?P<first>[0-9]+)-(?P<last>[0-9]*)|-(?P<suffix>[0-9]+)")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Literal
 from uuid import UUID
 
+import attrs
+
 from orion_core.context import Actor, current
 from orion_core.contracts.storage import AccessDenied, NoSuchBucket
 from orion_core.errors import Unauthenticated
@@ -16,31 +18,48 @@ Wish = Literal["read", "list", "write", "own", "see"]
 _BY_GRANT: dict[str, tuple[str, ...]] = {"read": ("read", "write"), "list": ("read", "write"), "write": ("write",)}
 
 
+@attrs.frozen
+class Access:
+    """What `actor` may do with a bucket of one kind, `wish`: all of it, or only where one of `grants` says so."""
+
+    bucket: StorageBucket
+    wish: Wish
+    actor: Actor
+    everywhere: bool
+    grants: tuple[StorageGrant, ...] = ()
+
+    def check(self, place: bytes) -> StorageBucket:
+        """The bucket, if the wish is allowed at `place`; raises as `admitted` does."""
+        if self.everywhere or (self.wish == "see" and self.grants):
+            return self.bucket
+        if any(
+            grant.access in _BY_GRANT.get(self.wish, ()) and place.startswith(grant.prefix) for grant in self.grants
+        ):
+            return self.bucket
+        if self.bucket.visibility != "public" and not self.grants:
+            raise _hidden(self.actor, self.bucket.name)
+        if self.actor.kind == "anonymous":
+            raise Unauthenticated("sign in first: everybody may only read here")
+        raise AccessDenied(f"you may not {'change this bucket' if self.wish == 'own' else self.wish} here")
+
+
+async def access(name: str, wish: Wish) -> Access:
+    """Whether the caller may do `wish` in the bucket `name`, for many places at once; raises `NoSuchBucket`."""
+    actor = current().actor
+    bucket = await StorageBucket.objects().where(StorageBucket.name == name).first()
+    if bucket is None:
+        raise _hidden(actor, name)
+    everywhere = _commands(actor, bucket, wish) or (bucket.visibility == "public" and wish in ("read", "see"))
+    return Access(bucket, wish, actor, everywhere, () if everywhere else tuple(await _grants(actor, bucket)))
+
+
 async def admitted(name: str, wish: Wish, place: bytes = b"") -> StorageBucket:
     """The bucket `name`, if the caller may do `wish` there: read or write the key `place`, list below it, own or see.
 
     Raises `NoSuchBucket` for one that the caller may not see, `AccessDenied` for one in which this is forbidden, and
     `Unauthenticated` where signing in could help.
     """
-    actor = current().actor
-    bucket = await StorageBucket.objects().where(StorageBucket.name == name).first()
-    if bucket is None:
-        raise _hidden(actor, name)
-    if _commands(actor, bucket, wish):
-        return bucket
-    public = bucket.visibility == "public"
-    if public and wish in ("read", "see"):
-        return bucket
-    grants = await _grants(actor, bucket)
-    if wish == "see" and grants:
-        return bucket
-    if any(grant.access in _BY_GRANT.get(wish, ()) and place.startswith(grant.prefix) for grant in grants):
-        return bucket
-    if not public and not grants:
-        raise _hidden(actor, name)
-    if actor.kind == "anonymous":
-        raise Unauthenticated("sign in first: everybody may only read here")
-    raise AccessDenied(f"you may not {'change this bucket' if wish == 'own' else wish} here")
+    return (await access(name, wish)).check(place)
 
 
 def manages(actor: Actor) -> bool:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any, TypeVar, cast
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 from uuid import UUID
 
 import attrs
@@ -24,7 +24,7 @@ from orion_core.contracts.storage import (
     Storage,
     StoredObject,
 )
-from orion_core.errors import FieldError, Internal, Invalid, Malformed
+from orion_core.errors import FieldError, Internal, Invalid, Malformed, UnsupportedMedia
 from orion_core.ports.blobs import Blobs, NoSuchBlob
 from orion_plugins.storage.aftermath import bucket_tag, object_path
 from orion_plugins.storage.answers import SAFE, Blob, Representation, answer
@@ -66,6 +66,12 @@ async def take_body(
     """Store the body of a PUT."""
     headers = _headers(request)
     _check_query(request, {"signature"})
+    if "content-range" in headers:
+        # Taken for the whole, a part would destroy the rest (RFC 9110, section 14.5).
+        raise Malformed("Content-Range: an object can only be replaced as a whole")
+    if headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        # Nothing would tell readers how to undo it.
+        raise UnsupportedMedia("Content-Encoding: send the bytes of the object as they are")
     arrival = Arrival(
         bucket,
         _key(request),
@@ -186,7 +192,8 @@ def read_change(kind: type[T], content: bytes) -> T:
 
 def _key(request: Request[Any, Any, Any]) -> str:
     """The key as it was sent, decoded once: the router's own reading of it has lost what it could not decode."""
-    raw: bytes = request.scope.get("raw_path") or b""
+    # Some servers leave it out.
+    raw: bytes = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
     parts = raw.split(b"/", _SEGMENTS)
     encoded = parts[_SEGMENTS] if len(parts) > _SEGMENTS else b""
     if b"%2f" in encoded.lower():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -108,7 +109,12 @@ class Uploads:
             condition=codec.dumps(upload.condition, Condition),
             expires_at=now + LIFETIME,
         )
-        await StorageUpload.insert(row)
+        try:
+            await StorageUpload.insert(row)
+        except asyncio.CancelledError:
+            # It may have been inserted, and nobody knows of it.
+            await asyncio.shield(StorageUpload.delete().where(StorageUpload.id == upload_id).run())
+            raise
         return Upload(upload_id, row.blob_key, limit)
 
     async def finish(self, upload_id: UUID, size: int, sha256: str) -> StoredObject:
@@ -189,8 +195,8 @@ class Uploads:
         await self.events.publish(
             ObjectMoved(row.id, way.source_bucket.name, way.source_key, way.bucket.name, way.key, row.owner_id)
         )
-        await self.aftermath.forget(way.source_bucket, way.source_key)
-        await self.aftermath.forget(way.bucket, way.key)
+        await self.aftermath.forget(way.source_bucket, (way.source_key, row.sha256))
+        await self.aftermath.forget(way.bucket, (way.key, ""))
         return StoredObject(described(moved, way.bucket.name), target is None)
 
     async def _way(self, copy: CopyObject, right: Literal["read", "write"]) -> _Way:
@@ -271,7 +277,7 @@ class Uploads:
                 told = ObjectReplaced(row.id, bucket.name, key, **_told(content), version=row.version)
                 await self.events.publish(told)
                 await self.aftermath.discard([present.blob_key])
-            await self.aftermath.forget(bucket, key)
+            await self.aftermath.forget(bucket, (key, present.sha256 if present else ""))
             return StoredObject(described(row, bucket.name), present is None)
 
 

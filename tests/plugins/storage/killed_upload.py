@@ -54,7 +54,7 @@ def around(holder: Any, name: str, last: int) -> None:
 async def main(folder: Path, last: int, content: bytes) -> None:
     blobs = FileBlobs(folder / "blobs", MovableClock())
     async with storage(f"sqlite:///{folder}/storage.db", blobs=blobs, work=False) as kit:
-        for name in ("create", "write", "finish"):
+        for name in ("create", "write", "sync", "rename"):
             around(file_blobs._File, name, last)
         around(os, "fsync", last)
         around(Path, "rename", last)

@@ -46,6 +46,14 @@ def test_no_content_breaks_it(head: bytes) -> None:
     assert isinstance(found(head), str)
 
 
+@pytest.mark.parametrize("comment", [b"<!---->", b"<!-- x -->\n", b"<!---->\n\n"])
+def test_a_content_of_nothing_but_comments_is_looked_at_once(comment: bytes) -> None:
+    """T29: two ways to read each of 70 comments would never end."""
+    assert found((comment * 100)[:512]) == ""
+    assert found((comment * 100)[:500] + b"<svg>") in ("", "image/svg+xml")
+    assert found(b"<?xml version='1.0'?>" + (comment * 100)[:450]) == "application/xml"
+
+
 PICTURES = ("image/png", "image/jpeg")
 
 
@@ -77,7 +85,12 @@ def test_what_a_bucket_takes(kind: str, head: bytes, key: str, allowed: tuple[st
         ("image/png", PNG, "a.jpg", TypeMismatch),
         ("image/png", PNG, "a.html", TypeMismatch),
         ("image/png", PNG, "a.png.svg", TypeMismatch),
+        ("image/png", PNG, "a.png.gz", TypeMismatch),
+        ("image/png", PNG, "data:image/png,a.html", TypeMismatch),
         ("image/png\r\nx: y", PNG, "a.png", TypeNotAllowed),
+        ("image/png;\r\n x=y", PNG, "a.png", TypeNotAllowed),
+        ("image/png; a=b\n;", PNG, "a.png", TypeNotAllowed),
+        ('image/png; a="\x7f"', PNG, "a.png", TypeNotAllowed),
         ("image/", PNG, "a.png", TypeNotAllowed),
         ("image/png; a=b; c", PNG, "a.png", TypeNotAllowed),
         ("image/pngx", PNG, "a", TypeNotAllowed),
@@ -92,6 +105,9 @@ def test_what_a_bucket_of_pictures_refuses(kind: str, head: bytes, key: str, err
 def test_nothing_declared_is_guessed_from_the_key() -> None:
     assert declared("", "a.png") == "image/png"
     assert declared(" ", "a.unheard") == "application/octet-stream"
+    assert declared("", "folder.html/A.WEBP") == "image/webp"
+    assert declared("", "a.txt.gz") == "application/gzip"
+    assert declared("", "data:text/html,a") == "application/octet-stream"
     assert declared('Text/HTML; charset="utf-8"', "x") == 'text/html; charset="utf-8"'
 
 

@@ -9,6 +9,7 @@ import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import attrs
 import pytest
@@ -90,7 +91,7 @@ async def ask(
         "http_version": "1.1",
         "method": method,
         "scheme": "http",
-        "path": path,
+        "path": unquote(path),
         "raw_path": path.encode(),
         "query_string": b"",
         "root_path": "",
@@ -168,6 +169,70 @@ async def test_memory_does_not_grow_with_the_object(orion: InProcess) -> None:
     read, down = await grown(ask(orion, person, "GET", OBJECT))
     assert (read.status, read.size, read.digest.digest()) == (200, SIZE, wanted)
     assert max(up, by_form, down) < 8 * MIB, (up, by_form, down)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(
+            "..",
+            ".",
+            "../x",
+            "./x",
+            "a/../x",
+            "a/.",
+            "%2e%2e/x",
+            "%2E",
+            ".%2e/x",
+            "%2e./x",
+            "a/%2e%2e",
+            "..%2fx",
+            "..%5cx",
+        ),
+        *("a%2Fb", "a%5cb", "a\\b", "/a", "a//b", "a/", "%00", "a%00b", "a%0d%0ab", "%7f", "%C2%85", "%252e%252e/x"),
+        *(
+            "..%252fx",
+            "..%25252fx",
+            "%c0%ae",
+            "%c0%ae%c0%ae/x",
+            "%ed%a0%80",
+            "%e4",
+            "%E2%80%AEx",
+            "x" * 1025,
+            "%C3%A4" * 513,
+        ),
+    ],
+)
+async def test_no_spelling_of_a_bad_key_gets_in(orion: InProcess, key: str) -> None:
+    """T2: as they come from the wire, without a client that would tidy them up."""
+    person = await prepared(orion)
+    answer = await ask(orion, person, "PUT", f"{FORM}/{key}", repeated(1))
+    assert answer.status == 400
+    await nothing_left(orion, person)
+
+
+@pytest.mark.parametrize(
+    ("key", "stored"),
+    [
+        ("%zz", "%zz"),
+        ("100%25", "100%"),
+        ("a+b%20c%2B", "a+b c+"),
+        ("...", "..."),
+        ("..a/b..", "..a/b.."),
+        ("%3F%23;a=b", "?#;a=b"),
+        ("%F0%9F%8E%89/%E6%97%A5", "🎉/日"),
+        ("u%CC%88", "ü"),
+        ("a%252Fb", "a%2Fb"),
+        ("x" * 1024, "x" * 1024),
+    ],
+)
+async def test_every_spelling_of_a_good_key_is_read_once(orion: InProcess, key: str, stored: str) -> None:
+    """T2: decoded once, and found again under the same spelling."""
+    person = await prepared(orion)
+    assert (await ask(orion, person, "PUT", f"{FORM}/{key}", repeated(1))).status == 201
+    listed = await orion.http.get(FORM, headers=person.headers)
+    assert [item["key"] for item in listed.json()["items"]] == [stored]
+    assert (await ask(orion, person, "GET", f"{FORM}/{key}")).size == len(PIECE)
 
 
 @pytest.mark.parametrize("length", [None, "10", str(SIZE)])
