@@ -41,7 +41,8 @@ async def ask(
     """
     from_rollups = not by or by in (await rolled(db, [name]))[name]
     hours, ends = split(found, whole_hours=from_rollups)
-    await _check_kept(db, ends)
+    # Told at once rather than after a long search.
+    _check_kept(ends, await raw_from(db))
     parts, args = [], _Arguments()
     if hours:
         parts.append(_rolled_up(hours, measure, name, by, args))
@@ -57,12 +58,15 @@ async def ask(
         f"{count} AS n FROM facts JOIN best ON best.value = facts.value GROUP BY facts.bucket, facts.value "
         "UNION ALL SELECT 'value', -1, value, n FROM best "
         f"UNION ALL SELECT 'total', -1, '', {count} FROM facts "
-        "UNION ALL SELECT 'known', -1, '', COUNT(*) FROM totals WHERE n > 0",
+        "UNION ALL SELECT 'known', -1, '', COUNT(*) FROM totals WHERE n > 0 "
+        "UNION ALL SELECT 'raw_from', -1, '', number FROM analytics_state WHERE key = 'raw_from'",
         *args.given,
     )
-    by_kind: dict[str, list[dict[str, Any]]] = {"point": [], "value": [], "total": [], "known": []}
+    by_kind: dict[str, list[dict[str, Any]]] = {"point": [], "value": [], "total": [], "known": [], "raw_from": []}
     for row in rows:
         by_kind[row["kind"]].append(row)
+    # Raw events may have gone since: what counts is what was kept when they were counted.
+    _check_kept(ends, _kept_from(by_kind["raw_from"]))
     best = sorted(((row["value"], row["n"]) for row in by_kind["value"]), key=lambda pair: (-pair[1], pair[0]))
     return Answer(
         values=tuple(best),
@@ -89,13 +93,16 @@ def split(found: Iterable[Bucket], *, whole_hours: bool) -> tuple[list[Span], li
 
 async def raw_from(db: Database) -> int:
     """From which moment on all raw events are kept, in Unix milliseconds; 0 for ever."""
-    rows = await db.fetch("SELECT number FROM analytics_state WHERE key = 'raw_from'")
+    return _kept_from(await db.fetch("SELECT number AS n FROM analytics_state WHERE key = 'raw_from'"))
+
+
+def _kept_from(rows: Sequence[dict[str, Any]]) -> int:
     # Of what was received from then on everything is there, and nothing counts that was ahead by more.
-    return int(rows[0]["number"]) + int(FUTURE.total_seconds() * 1000) if rows else 0
+    return int(rows[0]["n"]) + int(FUTURE.total_seconds() * 1000) if rows else 0
 
 
-async def _check_kept(db: Database, ends: Sequence[Span]) -> None:
-    if ends and ends[0][1] < (kept := await raw_from(db)):
+def _check_kept(ends: Sequence[Span], kept: int) -> None:
+    if ends and ends[0][1] < kept:
         raise RawGone(
             f"raw events are kept from {from_milliseconds(kept):%Y-%m-%dT%H:%MZ} on, and this needs older ones: "
             "begin later, or ask for whole hours (UTC) of a property that is rolled up"
