@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
@@ -13,6 +14,8 @@ import pytest
 from brute import MIGRATIONS, FixedClock, analytics, brute_trend, event, person, raw, send, someone
 
 from orion_core import codec
+from orion_core.adapters.sqlite import SqliteDatabase
+from orion_core.background import spawn
 from orion_core.context import ANONYMOUS, SYSTEM, Actor, acting
 from orion_core.contracts.analytics import (
     DayCount,
@@ -37,7 +40,7 @@ from orion_core.events import Envelope, event_type
 from orion_core.ids import new_id
 from orion_core.json_value import Json
 from orion_core.migrate_new import drift
-from orion_core.ports.database import Database
+from orion_core.ports.database import Database, DatabaseUnavailable
 from orion_plugins.analytics import forgetting, periods, questions, rebuilds
 from orion_plugins.analytics.facts import FACTS, happened
 from orion_plugins.analytics.plugin import orion_plugin
@@ -664,6 +667,25 @@ async def test_raw_events_that_go_while_a_question_is_asked_are_missed(database_
         span = periods.whole(NOON + timedelta(minutes=5), NOON + timedelta(minutes=20))
         with pytest.raises(RawGone):
             await questions.ask(cast(Database, Between()), [span], "events", name="opened")
+
+
+async def test_a_locked_database_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    """Y4: 503 with Retry-After; the event is not half taken in, and can be sent again."""
+    async with analytics(f"sqlite:///{tmp_path}/a.db") as service:
+        db = await SqliteDatabase.open(tmp_path / "a.db", busy_timeout=0.01)
+        impatient = AnalyticsService(db=db, clock=service.clock, jobs=service.jobs, settings=service.settings)
+        try:
+            async with service.db.transaction():
+                # As another process would: it knows nothing of this transaction.
+                with pytest.raises(DatabaseUnavailable) as refused:
+                    await spawn(impatient.track(Track("opened", "m1", timestamp=NOON)), "another process")
+            again = await impatient.track(Track("opened", "m1", timestamp=NOON))
+        finally:
+            await db.aclose()
+
+        assert (refused.value.status, refused.value.retry_after) == (503, 1.0)
+        assert again.accepted == 1
+        assert await numbers(service) == (1,)
 
 
 async def test_tables_and_migrations_agree() -> None:
