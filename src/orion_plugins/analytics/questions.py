@@ -18,6 +18,11 @@ from orion_plugins.analytics.periods import Bucket
 from orion_plugins.analytics.rollups import HOUR_MS, rolled
 
 _COUNT = {"events": "CAST(SUM(amount) AS BIGINT)", "people": "COUNT(DISTINCT person)"}
+_FACTS = {
+    "events": "SELECT bucket, value, SUM(amount) AS amount FROM ({}) AS f WHERE value IS NOT NULL GROUP BY 1, 2",
+    "people": "SELECT DISTINCT bucket, value, person FROM ({}) AS f WHERE value IS NOT NULL AND person <> ''",
+}
+"""What is found is gone through once, and is short after that: each question takes several sums of it."""
 Span = tuple[int, int, int]
 """The number of a bucket, and a time in it from one moment to before another one."""
 
@@ -51,7 +56,7 @@ async def ask(
     count, most = _COUNT[measure], args.add(limit)
     order = dialect.by_bytes(db)
     rows = await db.fetch(
-        f"WITH facts AS ({' UNION ALL '.join(parts)}), "
+        f"WITH facts AS ({_FACTS[measure].format(' UNION ALL '.join(parts))}), "
         f"totals AS (SELECT value, {count} AS n FROM facts GROUP BY value), "
         f"best AS (SELECT value, n FROM totals WHERE n > 0 ORDER BY n DESC, value {order} LIMIT {most}) "
         "SELECT 'point' AS kind, facts.bucket AS bucket, facts.value AS value, "
@@ -132,22 +137,23 @@ def _rolled_up(hours: Sequence[Span], measure: Measure, name: str, by: str, args
         ("analytics_counts", "r.events", "''") if measure == "events" else ("analytics_people", "1", "r.person")
     )
     named = f"r.name = {args.add(name)} AND " if name else ""
+    # A constant, as the index for all names is one of rows without a property.
+    of_property = f"r.property = {args.add(by)}" if by else "r.property = ''"
     return (
         f"SELECT s.bucket AS bucket, {'r.value' if name else 'r.name'} AS value, {amount} AS amount, "
         f"{person} AS person FROM {_spans(hours)} AS s "
-        f"JOIN {table} AS r ON {named}r.property = {args.add(by)} AND r.hour_ms >= s.lo AND r.hour_ms < s.hi "
+        f"JOIN {table} AS r ON {named}{of_property} AND r.hour_ms >= s.lo AND r.hour_ms < s.hi "
         "JOIN analytics_hours AS h ON h.hour_ms = r.hour_ms AND h.generation = r.generation"
     )
 
 
 def _raw(db: Database, ends: Sequence[Span], name: str, by: str, args: _Arguments) -> str:
     named = f"e.name = {args.add(name)} AND " if name else ""
-    value, having = "e.name" if not name else "''", ""
+    value = "e.name" if not name else "''"
     if by:
         value = dialect.value_of(db, "e.dims", args.add(by))
-        having = f" AND {value} IS NOT NULL"
     return (
         f"SELECT s.bucket AS bucket, {value} AS value, 1 AS amount, "
-        f"NULLIF(e.person, '') AS person FROM {_spans(ends)} AS s "
-        f"JOIN analytics_events AS e ON {named}e.counted AND e.at_ms >= s.lo AND e.at_ms < s.hi{having}"
+        f"e.person AS person FROM {_spans(ends)} AS s "
+        f"JOIN analytics_events AS e ON {named}e.counted AND e.at_ms >= s.lo AND e.at_ms < s.hi"
     )
