@@ -1,7 +1,7 @@
 """Bodies of requests with events: unpacked, bounded and read as JSON.
 
-Events by the thousand are large, and packed they are larger than they look: all requests together get so many bytes
-and no more.
+Events by the thousand are large, packed they are larger than they look, and read as JSON larger still: all requests
+together get so many bytes of memory and no more.
 """
 
 from __future__ import annotations
@@ -22,7 +22,11 @@ from orion_plugins.analytics.intake import shown
 
 MAX_PACKED = 1024 * 1024
 MAX_UNPACKED = 10 * 1024 * 1024
-ALL_AT_ONCE = 32 * 1024 * 1024
+MAX_PARTS = 1_000_000
+"""How many values a batch may consist of; a thousand events with all their keys are about half of that."""
+ALL_AT_ONCE = 128 * 1024 * 1024
+_PART = 64
+"""Bytes that a value takes at least, however short it is in the body."""
 _THREAD_FROM = 64 * 1024
 _MAX_DIGITS = 1000
 _MEMBERS = {"events", "sent_at", "source"}
@@ -58,6 +62,13 @@ async def unpacked(body: bytes, encoding: str) -> bytes:
     return await asyncio.to_thread(unpack, body)
 
 
+async def memory(text: bytes) -> int:
+    """About how many bytes the JSON `text` takes once it is read; raises `TooLarge` for one of too many values."""
+    if len(text) > _THREAD_FROM:
+        return await asyncio.to_thread(_memory, text)
+    return _memory(text)
+
+
 async def read(text: bytes, opted_out: bool = False) -> tuple[TrackBatch, bool]:
     """The batch in the JSON `text`, and whether it is a single event.
 
@@ -81,6 +92,13 @@ def unpack(body: bytes) -> bytes:
     if not unpacker.eof or unpacker.unused_data:
         raise Malformed("the body is not gzip: it is cut off, or something follows")
     return found
+
+
+def _memory(text: bytes) -> int:
+    parts = sum(text.count(each) for each in (b",", b"[", b"{"))
+    if parts > MAX_PARTS:
+        raise TooLarge(f"a batch has at most {MAX_PARTS} values in all: send fewer events at once")
+    return len(text) + parts * _PART
 
 
 def _read(text: bytes, opted_out: bool) -> tuple[TrackBatch, bool]:

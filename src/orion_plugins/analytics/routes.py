@@ -110,7 +110,7 @@ class AnalyticsRoutes(Controller):
         if request.content_type[0] not in ("application/json", "text/plain"):
             raise UnsupportedMedia("send events as application/json")
         text = await bodies.unpacked(await request.body(), request.headers.get("content-encoding", ""))
-        with _budget.spend(len(text)):
+        with _budget.spend(await bodies.memory(text)):
             opted_out = "1" in (request.headers.get("dnt"), request.headers.get("sec-gpc"))
             batch, single = await bodies.read(text, opted_out)
             receipt = await analytics.track_batch(batch)

@@ -279,6 +279,16 @@ async def test_a_field_that_is_unknown_is_named_as_an_answer_can_say_it(key: str
     assert redaction.text(refused.value.detail) == refused.value.detail
 
 
+async def test_a_body_is_weighed_as_what_it_is_read_into() -> None:
+    """Y4: ten thousand bytes of gzip are ten million of JSON and hundreds of millions of memory."""
+    full = json.dumps([{"name": "a", "properties": {str(key): 1 for key in range(255)}}] * 1000).encode()
+
+    assert len(full) < await bodies.memory(full) < bodies.ALL_AT_ONCE
+    assert await bodies.memory(b'{"name": "a"}') < 1000
+    with pytest.raises(TooLarge):
+        await bodies.memory(b"[" + b"[]," * 3_000_000 + b"[]]")
+
+
 def test_all_bodies_together_are_bounded() -> None:
     """Y4."""
     budget = bodies.Budget(10)
