@@ -220,10 +220,7 @@ class RoutePerformance:
 
 @value
 class Performance:
-    """The answer to a `PerformanceQuestion`: the busiest routes first, of how many `routes_known` says.
-
-    The route ``proxied`` is what a gateway passed on. Who answered it counts it as well, so `total` leaves it out.
-    """
+    """The answer to a `PerformanceQuestion`: the busiest of `routes_known` routes; `total` without proxied ones."""
 
     start: datetime
     end: datetime
