@@ -398,7 +398,7 @@ class Platform:
             jobs.append(functools.partial(queue.stop, grace))
             await queue.start()
         if event_type(RequestsMeasured).name in heard:
-            self._reporter = RequestReporter(self._meter, self.outboxes, self.databases, self.clock)
+            self._reporter = RequestReporter(self._meter, self.outboxes, self.databases, bus, self.clock)
             self._reporter.start()
             self._stack.push_async_callback(self._reporter.stop)
         for name, service in self.services.items():

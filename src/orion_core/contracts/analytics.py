@@ -220,7 +220,7 @@ class RoutePerformance:
 
 @value
 class Performance:
-    """The answer to a `PerformanceQuestion`: the busiest routes first, of how many `routes_known` says."""
+    """The answer to a `PerformanceQuestion`: the busiest of `routes_known` routes; `total` without proxied ones."""
 
     start: datetime
     end: datetime

@@ -21,6 +21,8 @@ class RouteMeasure:
     buckets: tuple[int, ...]
 
 
+PROXIED = "proxied"
+"""Stands for the route of requests that another process answered, which measures them by itself."""
 BOUNDS_MS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10000.0)
 """Upper bounds of the buckets of durations, in milliseconds."""
 

@@ -11,13 +11,19 @@ import bisect
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
+from orion_core import codec
 from orion_core.background import Looper
+from orion_core.context import current
 from orion_core.contracts.platform import BOUNDS_MS, RequestsMeasured, RouteMeasure
+from orion_core.errors import Unavailable
+from orion_core.events import Envelope, event_type
+from orion_core.ids import new_id
 from orion_core.outbox import Outbox
 from orion_core.plugin import under
+from orion_core.ports.bus import Bus, Published
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 
@@ -44,16 +50,27 @@ class RequestMeter:
 
     def count(self, template: str, method: str, status: int, took_ms: float) -> None:
         """Count one request of the route `template`, which is empty for one that no route took."""
-        key = (template or UNMATCHED, method if method in _METHODS else "OTHER")
-        measured = self._measured.get(key)
-        if measured is None:
-            if len(self._measured) >= MOST:
-                key = (UNMATCHED, "OTHER")
-            measured = self._measured.setdefault(key, _Measured())
+        measured = self._of(template or UNMATCHED, method if method in _METHODS else "OTHER")
         measured.count += 1
         measured.errors += status >= 500
         measured.total_ms += took_ms
         measured.buckets[bisect.bisect_left(BOUNDS_MS, took_ms)] += 1
+
+    def restore(self, routes: Iterable[RouteMeasure]) -> None:
+        """Count again what was taken and could not be told."""
+        for each in routes:
+            measured = self._of(each.route, each.method)
+            measured.count += each.count
+            measured.errors += each.errors
+            measured.total_ms += each.total_ms
+            measured.buckets = [mine + theirs for mine, theirs in zip(measured.buckets, each.buckets, strict=True)]
+
+    def _of(self, template: str, method: str) -> _Measured:
+        measured = self._measured.get((template, method))
+        if measured is None:
+            key = (template, method) if len(self._measured) < MOST else (UNMATCHED, "OTHER")
+            measured = self._measured.setdefault(key, _Measured())
+        return measured
 
     def take(self) -> dict[str, tuple[RouteMeasure, ...]]:
         """What was counted, by service, and begin anew."""
@@ -70,15 +87,22 @@ class RequestMeter:
 class RequestReporter:
     """Tells what `meter` counted, every minute and at the end, through the outbox of each service.
 
-    Services without a database are told of by the first one of the process that has one.
+    Services without a database are told of by the first one of the process that has one, and in a process without any,
+    such as one of the gateway alone, straight through the bus.
     """
 
     def __init__(
-        self, meter: RequestMeter, outboxes: Mapping[str, Outbox], databases: Mapping[str, Database], clock: Clock
+        self,
+        meter: RequestMeter,
+        outboxes: Mapping[str, Outbox],
+        databases: Mapping[str, Database],
+        bus: Bus,
+        clock: Clock,
     ) -> None:
         self._meter = meter
         self._outboxes = outboxes
         self._databases = databases
+        self._bus = bus
         self._clock = clock
         self._process = f"{socket.gethostname()}:{os.getpid()}"
         self._minute = _minute(clock.now())
@@ -104,16 +128,54 @@ class RequestReporter:
         return False
 
     async def tell(self) -> None:
-        """Tell what was counted so far. What cannot be told is lost: it is no fact that anybody relies on."""
+        """Tell what was counted so far. What cannot be told is told with the next minute, and lost with the process.
+
+        Raises the first of what went wrong, after all others were told.
+        """
         minute, self._minute = self._minute, _minute(self._clock.now())
         by_outbox: dict[str, list[RequestsMeasured]] = {}
         for service, routes in self._meter.take().items():
             through = service if service in self._outboxes else next(iter(self._outboxes), "")
             by_outbox.setdefault(through, []).append(RequestsMeasured(service, self._process, minute, routes))
+        failures: list[Exception] = []
         for through, events in by_outbox.items():
-            if through:
-                async with self._databases[through].transaction():
-                    await self._outboxes[through].publish(*events)
+            try:
+                await self._publish(through, events)
+            except Exception as error:
+                failures.append(error)
+                for event in events:
+                    self._meter.restore(event.routes)
+        if failures:
+            raise failures[0]
+
+    async def _publish(self, through: str, events: Sequence[RequestsMeasured]) -> None:
+        if through:
+            async with self._databases[through].transaction():
+                await self._outboxes[through].publish(*events)
+            return
+        for outcome in await self._bus.publish([self._envelope(event) for event in events]):
+            if outcome is not Published.CONFIRMED:
+                raise Unavailable(f"the bus did not take the measures of requests: {outcome.value}")
+
+    def _envelope(self, event: RequestsMeasured) -> Envelope:
+        kind, event_id = event_type(RequestsMeasured), new_id()
+        return Envelope(
+            id=event_id,
+            name=kind.name,
+            version=kind.version,
+            source=f"/orion/{event.service}",
+            # An aggregate of its own: nobody here remembers a sequence.
+            subject=str(event_id),
+            sequence=1,
+            time=self._clock.now(),
+            data=codec.dumps(event),
+            correlation_id=current().correlation_id,
+            causation_id="",
+            started=current().traceparent,
+            tracestate="",
+            originator=current().originator,
+            heard=kind.heard,
+        )
 
 
 class _Measured:

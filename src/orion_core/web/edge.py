@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from orion_core.context import ANONYMOUS, Context, child_traceparent, new_traceparent, use
+from orion_core.contracts.platform import PROXIED
 from orion_core.errors import Error, Internal
 from orion_core.web.asgi import App, Message, Receive, Scope, Send, answer_problem, header, joined
 from orion_core.web.client_ip import Network, client_ip
@@ -24,8 +25,6 @@ faults = logging.getLogger("orion.web")
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-PROXIED = "proxied"
-"""Stands for the route of a request that another host answers, which measures it by itself."""
 TOTAL = 60.0
 """Seconds that the work of one request may take, streams excepted."""
 Measure = Callable[[str, str, int, float], None]

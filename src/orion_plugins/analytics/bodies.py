@@ -1,7 +1,7 @@
 """Bodies of requests with events: unpacked, bounded and read as JSON.
 
-Events by the thousand are large, and packed they are larger than they look: all requests together get so many bytes
-and no more.
+Events by the thousand are large, packed they are larger than they look, and read as JSON larger still: all requests
+together get so many bytes of memory and no more.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import zlib
 from collections.abc import Iterator
 from datetime import datetime
@@ -17,11 +18,17 @@ from typing import Any
 from orion_core.contracts.analytics import MAX_EVENTS, IntakeBusy, TrackBatch
 from orion_core.errors import FieldError, Invalid, Malformed, TooLarge, UnsupportedMedia
 from orion_core.json_value import Json
+from orion_plugins.analytics.intake import shown
 
 MAX_PACKED = 1024 * 1024
 MAX_UNPACKED = 10 * 1024 * 1024
-ALL_AT_ONCE = 32 * 1024 * 1024
+MAX_PARTS = 1_000_000
+"""How many values a batch may consist of; a thousand events with all their keys are about half of that."""
+ALL_AT_ONCE = 128 * 1024 * 1024
+_PART = 64
+"""Bytes that a value takes at least, however short it is in the body."""
 _THREAD_FROM = 64 * 1024
+_MAX_DIGITS = 1000
 _MEMBERS = {"events", "sent_at", "source"}
 
 
@@ -55,6 +62,13 @@ async def unpacked(body: bytes, encoding: str) -> bytes:
     return await asyncio.to_thread(unpack, body)
 
 
+async def memory(text: bytes) -> int:
+    """About how many bytes the JSON `text` takes once it is read; raises `TooLarge` for one of too many values."""
+    if len(text) > _THREAD_FROM:
+        return await asyncio.to_thread(_memory, text)
+    return _memory(text)
+
+
 async def read(text: bytes, opted_out: bool = False) -> tuple[TrackBatch, bool]:
     """The batch in the JSON `text`, and whether it is a single event.
 
@@ -80,9 +94,16 @@ def unpack(body: bytes) -> bytes:
     return found
 
 
+def _memory(text: bytes) -> int:
+    parts = sum(text.count(each) for each in (b",", b"[", b"{"))
+    if parts > MAX_PARTS:
+        raise TooLarge(f"a batch has at most {MAX_PARTS} values in all: send fewer events at once")
+    return len(text) + parts * _PART
+
+
 def _read(text: bytes, opted_out: bool) -> tuple[TrackBatch, bool]:
     try:
-        plain = json.loads(text)
+        plain = json.loads(text, parse_int=_int)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"the body is not JSON: {error}") from error
     if isinstance(plain, list):
@@ -98,7 +119,7 @@ def _read(text: bytes, opted_out: bool) -> tuple[TrackBatch, bool]:
 def _batch(plain: dict[str, Any], opted_out: bool) -> TrackBatch:
     events = plain["events"]
     if unknown := sorted(plain.keys() - _MEMBERS):
-        raise _wrong(unknown[0][:100], "unknown", "is no field of a batch")
+        raise _wrong(shown(unknown[0]), "unknown", "is no field of a batch")
     if not isinstance(events, list) or not events:
         raise _wrong("events", "type", "must be a list of events")
     if len(events) > MAX_EVENTS:
@@ -106,9 +127,14 @@ def _batch(plain: dict[str, Any], opted_out: bool) -> TrackBatch:
     return TrackBatch(
         events=tuple(map(_json, events)),
         sent_at=_time(plain.get("sent_at")),
-        source=plain.get("source") or "api",
+        source="api" if plain.get("source") is None else plain["source"],
         opted_out=opted_out,
     )
+
+
+def _int(digits: str) -> int | float:
+    # Python reads no longer ones. As a number beyond all bounds it spoils its event and no other.
+    return int(digits) if len(digits) <= _MAX_DIGITS else math.inf
 
 
 def _json(plain: Any) -> Json:

@@ -20,7 +20,7 @@ from orion_plugins.analytics.periods import read_moment
 _PAGE = 1000
 analytics = typer.Typer(name="analytics", help="Numbers about what happens on the platform.", no_args_is_help=True)
 Since = Annotated[str, typer.Option("--from", help="A date (UTC) or a time (RFC 3339); the first event if left out.")]
-Until = Annotated[str, typer.Option("--to", help="Where it ends, itself not included; now if left out.")]
+Until = Annotated[str, typer.Option("--to", help="Where it ends, itself not included; the last event if left out.")]
 
 
 @analytics.callback()

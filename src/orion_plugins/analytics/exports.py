@@ -17,7 +17,8 @@ from orion_core.errors import Malformed
 from orion_core.json_value import Json
 
 MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Beginnings of formulas, and their full-width forms, which some spreadsheets take for the same."""
 RAW_COLUMNS = (
     "timestamp",
     "name",

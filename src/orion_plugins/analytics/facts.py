@@ -49,14 +49,17 @@ class Happened:
 
 
 def happened(envelope: Envelope) -> Happened | None:
-    """What `envelope` says, or None if it is nothing that is counted.
+    """What `envelope` says, or None if it is nothing that is counted, or says nothing any more.
 
     A later version of an event may lack a field: it is counted all the same.
     """
     fact = FACTS.get(envelope.name)
     if fact is None:
         return None
-    data = json.loads(envelope.data)
+    # Core blanks what was told of somebody who was erased, and a replay brings it again.
+    data = json.loads(envelope.data or "null")
+    if not isinstance(data, dict):
+        return None
     return Happened(
         name=envelope.name,
         at=_time(data.get(fact.time)) or envelope.time,

@@ -85,6 +85,8 @@ async def expire_raw(db: Database, now: datetime, days: int) -> None:
     removed = _BATCH
     while removed == _BATCH:
         async with db.transaction():
+            # No hour is being rolled up anew from what goes here.
+            await dialect.share(db)
             # Remembered first, and with the first ones that go: from here on questions do without raw events.
             await db.fetch(
                 "INSERT INTO analytics_state (key, number) VALUES ('raw_from', $1) ON CONFLICT (key) DO UPDATE "
@@ -101,15 +103,28 @@ async def expire_raw(db: Database, now: datetime, days: int) -> None:
 
 
 async def expire_rollups(db: Database, now: datetime, days: int) -> None:
-    """Remove the counts of hours, and of requests, that lie more than `days` days back."""
+    """Remove the counts of hours, and of requests, that lie more than `days` days back.
+
+    An hour keeps its counts as long as one of its raw events: a late one is younger than its hour.
+    """
     before = milliseconds(now - timedelta(days=days)) // HOUR_MS * HOUR_MS
-    for table, column in (
-        ("analytics_people", "hour_ms"),
-        ("analytics_counts", "hour_ms"),
-        ("analytics_requests", "quarter_ms"),
+    without_raw = (
+        "hour_ms < $1 AND NOT EXISTS (SELECT 1 FROM analytics_events AS e "
+        f"WHERE e.counted AND e.at_ms >= r.hour_ms AND e.at_ms < r.hour_ms + {HOUR_MS})"
+    )
+    for table, old in (
+        ("analytics_people", without_raw),
+        ("analytics_counts", without_raw),
+        ("analytics_requests", "quarter_ms < $1"),
     ):
-        while await db.fetch(
-            f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE {column} < $1 LIMIT {_BATCH}) RETURNING id",
-            before,
-        ):
-            pass
+        removed = _BATCH
+        while removed == _BATCH:
+            async with db.transaction():
+                # Nobody adds an event to an hour between the look for its events and its end.
+                await dialect.alone(db)
+                gone = await db.fetch(
+                    f"DELETE FROM {table} WHERE id IN (SELECT r.id FROM {table} AS r WHERE {old} LIMIT {_BATCH}) "
+                    "RETURNING id",
+                    before,
+                )
+            removed = len(gone)

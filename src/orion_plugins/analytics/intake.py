@@ -66,8 +66,8 @@ def read(given: Any, sender: Sender) -> Event:
     """The event in `given`, a JSON object with the fields of `Track`; raises `Invalid` for one that is refused."""
     if not isinstance(given, dict):
         raise _refusal("", "type", "must be a JSON object")
-    if unknown := sorted(str(key) for key in given.keys() - _FIELDS):
-        raise _refusal(unknown[0][:100], "unknown", "is no field of an event")
+    if unknown := sorted(given.keys() - _FIELDS):
+        raise _refusal(shown(unknown[0]), "unknown", "is no field of an event")
     fields = {key: inner for key, inner in given.items() if inner is not None}
     odd = ("", "")
     if "timestamp" in fields:
@@ -89,16 +89,16 @@ def take(track: Track, sender: Sender, odd: tuple[str, str] = ("", "")) -> Event
     """The event to keep of `track`; raises `Invalid` for one that is refused."""
     if track.name in FACTS:
         raise _refusal("name", "reserved", f"{track.name} is told by the platform itself: choose another name")
-    for name, text in (("name", track.name), ("message_id", track.message_id)):
-        if redaction.is_email(text):
-            raise _refusal(name, "personal", "must not contain an email address")
+    for name, text in (("name", track.name), ("message_id", track.message_id), ("type", track.type)):
+        if redaction.is_personal(text):
+            raise _refusal(name, "personal", "must not contain an address, of email or of the network")
     if track.user_id not in (None, sender.user_id) and not sender.may_name:
         raise _refusal("user_id", "forbidden", "is the caller's own or left out")
     properties = _object("properties", track.properties)
     context = _object("context", track.context)
     at, in_future = _corrected(track.timestamp, sender)
     anonymous_id = track.anonymous_id.strip()
-    if anonymous_id.lower() in _NOBODY or redaction.is_email(anonymous_id):
+    if anonymous_id.lower() in _NOBODY or redaction.is_personal(anonymous_id):
         if anonymous_id:
             odd = ("nobody", "anonymous_id names nobody and is dropped: make a random one for each visitor")
         anonymous_id = ""
@@ -123,6 +123,11 @@ def take(track: Track, sender: Sender, odd: tuple[str, str] = ("", "")) -> Event
         dims=dims_of(properties),
         warning=odd,
     )
+
+
+def shown(key: str) -> str:
+    """What somebody called a field, as an answer can say it."""
+    return redaction.text(key[:100])
 
 
 def told(fact: Happened, event_id: UUID, received: datetime) -> Event:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 import attrs
 
 from orion_core.contracts.analytics import Latency, Performance, PerformanceQuestion, RoutePerformance
-from orion_core.contracts.platform import BOUNDS_MS, RequestsMeasured, RouteMeasure
+from orion_core.contracts.platform import BOUNDS_MS, PROXIED, RequestsMeasured, RouteMeasure
 from orion_core.ports.database import Database
 from orion_plugins.analytics.intake import milliseconds
 from orion_plugins.analytics.periods import Bucket, starts
@@ -113,7 +113,7 @@ async def ask(
     for row in rows:
         points = routes.setdefault((row["service"], row["route"], row["method"]), {})
         points.setdefault(row["bucket"], Sums()).add(row)
-    sums = {key: _together(points) for key, points in routes.items()}
+    sums = {key: _together(points.values()) for key, points in routes.items()}
     busiest = sorted(sums, key=lambda key: (-sums[key].count, key))[: question.limit]
     nothing = Sums()
     return Performance(
@@ -122,7 +122,8 @@ async def ask(
         interval=question.interval,
         zone=question.zone,
         buckets=starts(found),
-        total=_together(dict(enumerate(sums.values()))).latency(),
+        # What was proxied is counted by who answered it.
+        total=_together([each for key, each in sums.items() if key[1] != PROXIED]).latency(),
         routes=tuple(
             RoutePerformance(
                 service=key[0],
@@ -137,9 +138,9 @@ async def ask(
     )
 
 
-def _together(points: dict[int, Sums]) -> Sums:
+def _together(given: Iterable[Sums]) -> Sums:
     total = Sums()
-    for each in points.values():
+    for each in given:
         total.count += each.count
         total.errors += each.errors
         total.total_ms += each.total_ms

@@ -17,7 +17,15 @@ from orion_plugins.analytics.intake import FUTURE, from_milliseconds
 from orion_plugins.analytics.periods import Bucket
 from orion_plugins.analytics.rollups import HOUR_MS, rolled
 
-_COUNT = {"events": "CAST(SUM(amount) AS BIGINT)", "people": "COUNT(DISTINCT person)"}
+_COUNT = {"events": "CAST(SUM(amount) AS BIGINT)", "people": "COUNT(*)"}
+_FACTS = {
+    "events": "SELECT bucket, value, SUM(amount) AS amount FROM ({}) AS f WHERE value IS NOT NULL GROUP BY 1, 2",
+    "people": "SELECT DISTINCT bucket, value, person FROM ({}) AS f WHERE value IS NOT NULL AND person <> ''",
+}
+"""What is found is gone through once, and is short after that: each question takes several sums of it."""
+# COUNT(DISTINCT) would sort, and by the rules of a language.
+_BY_VALUE = {"events": "facts", "people": "(SELECT DISTINCT value, person FROM facts) AS v"}
+_IN_ALL = {"events": "facts", "people": "(SELECT DISTINCT person FROM facts) AS p"}
 Span = tuple[int, int, int]
 """The number of a bucket, and a time in it from one moment to before another one."""
 
@@ -41,7 +49,8 @@ async def ask(
     """
     from_rollups = not by or by in (await rolled(db, [name]))[name]
     hours, ends = split(found, whole_hours=from_rollups)
-    await _check_kept(db, ends)
+    # Told at once rather than after a long search.
+    _check_kept(ends, await raw_from(db))
     parts, args = [], _Arguments()
     if hours:
         parts.append(_rolled_up(hours, measure, name, by, args))
@@ -50,19 +59,22 @@ async def ask(
     count, most = _COUNT[measure], args.add(limit)
     order = dialect.by_bytes(db)
     rows = await db.fetch(
-        f"WITH facts AS ({' UNION ALL '.join(parts)}), "
-        f"totals AS (SELECT value, {count} AS n FROM facts GROUP BY value), "
+        f"WITH facts AS ({_FACTS[measure].format(' UNION ALL '.join(parts))}), "
+        f"totals AS (SELECT value, {count} AS n FROM {_BY_VALUE[measure]} GROUP BY value), "
         f"best AS (SELECT value, n FROM totals WHERE n > 0 ORDER BY n DESC, value {order} LIMIT {most}) "
         "SELECT 'point' AS kind, facts.bucket AS bucket, facts.value AS value, "
         f"{count} AS n FROM facts JOIN best ON best.value = facts.value GROUP BY facts.bucket, facts.value "
         "UNION ALL SELECT 'value', -1, value, n FROM best "
-        f"UNION ALL SELECT 'total', -1, '', {count} FROM facts "
-        "UNION ALL SELECT 'known', -1, '', COUNT(*) FROM totals WHERE n > 0",
+        f"UNION ALL SELECT 'total', -1, '', {count} FROM {_IN_ALL[measure]} "
+        "UNION ALL SELECT 'known', -1, '', COUNT(*) FROM totals WHERE n > 0 "
+        "UNION ALL SELECT 'raw_from', -1, '', number FROM analytics_state WHERE key = 'raw_from'",
         *args.given,
     )
-    by_kind: dict[str, list[dict[str, Any]]] = {"point": [], "value": [], "total": [], "known": []}
+    by_kind: dict[str, list[dict[str, Any]]] = {"point": [], "value": [], "total": [], "known": [], "raw_from": []}
     for row in rows:
         by_kind[row["kind"]].append(row)
+    # Raw events may have gone since: what counts is what was kept when they were counted.
+    _check_kept(ends, _kept_from(by_kind["raw_from"]))
     best = sorted(((row["value"], row["n"]) for row in by_kind["value"]), key=lambda pair: (-pair[1], pair[0]))
     return Answer(
         values=tuple(best),
@@ -89,13 +101,16 @@ def split(found: Iterable[Bucket], *, whole_hours: bool) -> tuple[list[Span], li
 
 async def raw_from(db: Database) -> int:
     """From which moment on all raw events are kept, in Unix milliseconds; 0 for ever."""
-    rows = await db.fetch("SELECT number FROM analytics_state WHERE key = 'raw_from'")
+    return _kept_from(await db.fetch("SELECT number AS n FROM analytics_state WHERE key = 'raw_from'"))
+
+
+def _kept_from(rows: Sequence[dict[str, Any]]) -> int:
     # Of what was received from then on everything is there, and nothing counts that was ahead by more.
-    return int(rows[0]["number"]) + int(FUTURE.total_seconds() * 1000) if rows else 0
+    return int(rows[0]["n"]) + int(FUTURE.total_seconds() * 1000) if rows else 0
 
 
-async def _check_kept(db: Database, ends: Sequence[Span]) -> None:
-    if ends and ends[0][1] < (kept := await raw_from(db)):
+def _check_kept(ends: Sequence[Span], kept: int) -> None:
+    if ends and ends[0][1] < kept:
         raise RawGone(
             f"raw events are kept from {from_milliseconds(kept):%Y-%m-%dT%H:%MZ} on, and this needs older ones: "
             "begin later, or ask for whole hours (UTC) of a property that is rolled up"
@@ -125,22 +140,23 @@ def _rolled_up(hours: Sequence[Span], measure: Measure, name: str, by: str, args
         ("analytics_counts", "r.events", "''") if measure == "events" else ("analytics_people", "1", "r.person")
     )
     named = f"r.name = {args.add(name)} AND " if name else ""
+    # A constant, as the index for all names is one of rows without a property.
+    of_property = f"r.property = {args.add(by)}" if by else "r.property = ''"
     return (
         f"SELECT s.bucket AS bucket, {'r.value' if name else 'r.name'} AS value, {amount} AS amount, "
         f"{person} AS person FROM {_spans(hours)} AS s "
-        f"JOIN {table} AS r ON {named}r.property = {args.add(by)} AND r.hour_ms >= s.lo AND r.hour_ms < s.hi "
+        f"JOIN {table} AS r ON {named}{of_property} AND r.hour_ms >= s.lo AND r.hour_ms < s.hi "
         "JOIN analytics_hours AS h ON h.hour_ms = r.hour_ms AND h.generation = r.generation"
     )
 
 
 def _raw(db: Database, ends: Sequence[Span], name: str, by: str, args: _Arguments) -> str:
     named = f"e.name = {args.add(name)} AND " if name else ""
-    value, having = "e.name" if not name else "''", ""
+    value = "e.name" if not name else "''"
     if by:
         value = dialect.value_of(db, "e.dims", args.add(by))
-        having = f" AND {value} IS NOT NULL"
     return (
         f"SELECT s.bucket AS bucket, {value} AS value, 1 AS amount, "
-        f"NULLIF(e.person, '') AS person FROM {_spans(ends)} AS s "
-        f"JOIN analytics_events AS e ON {named}e.counted AND e.at_ms >= s.lo AND e.at_ms < s.hi{having}"
+        f"e.person AS person FROM {_spans(ends)} AS s "
+        f"JOIN analytics_events AS e ON {named}e.counted AND e.at_ms >= s.lo AND e.at_ms < s.hi"
     )

@@ -2,7 +2,8 @@
 
 Every hour of the range gets another generation. From the beginning on events are added to both; then one hour after the
 other is computed, each in a transaction of its own; at the end one statement makes the new generation the current one.
-A rebuild that was broken off goes on where it stopped.
+A rebuild that was broken off goes on where it stopped. Hours whose raw events are not all kept any more when their turn
+comes stay as they are.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from uuid import UUID
 
 from orion_core.ports.database import Database
 from orion_plugins.analytics import dialect
+from orion_plugins.analytics.questions import raw_from
 from orion_plugins.analytics.rollups import HOUR_MS, Counted, Increments, rolled
 
 _PAGE = 2000
@@ -59,7 +61,11 @@ async def step(db: Database, rebuild_id: UUID) -> bool:
             "SELECT hour_ms FROM analytics_hours WHERE building = $1 AND NOT built ORDER BY hour_ms LIMIT 1", generation
         )
         if waiting:
-            await _compute(db, waiting[0]["hour_ms"], generation)
+            hour = waiting[0]["hour_ms"]
+            if hour < await raw_from(db):
+                await db.fetch("UPDATE analytics_hours SET building = NULL WHERE hour_ms = $1", hour)
+            else:
+                await _compute(db, hour, generation)
             return True
         # A later rebuild may have taken over some of the hours: those are not ours any more.
         await db.fetch(
@@ -71,18 +77,21 @@ async def step(db: Database, rebuild_id: UUID) -> bool:
     return False
 
 
-async def sweep(db: Database, start_ms: int = 0, end_ms: int = 1 << 60) -> None:
+async def sweep(db: Database) -> None:
     """Remove generations that are neither current nor being made, in small batches."""
-    for table in ("analytics_counts", "analytics_people"):
-        while await db.fetch(
-            f"DELETE FROM {table} WHERE id IN (SELECT r.id FROM {table} AS r "
-            "JOIN analytics_hours AS h ON h.hour_ms = r.hour_ms WHERE r.hour_ms >= $1 AND r.hour_ms < $2 "
-            "AND r.generation <> h.generation AND (h.building IS NULL OR r.generation <> h.building) "
-            f"LIMIT {_SWEEP}) RETURNING id",
-            start_ms,
-            end_ms,
-        ):
-            pass
+    # Hour by hour, so that no batch looks through all that stays to find what goes.
+    for found in await db.fetch("SELECT hour_ms FROM analytics_hours ORDER BY hour_ms"):
+        for table in ("analytics_counts", "analytics_people"):
+            removed = _SWEEP
+            while removed == _SWEEP:
+                gone = await db.fetch(
+                    f"DELETE FROM {table} WHERE id IN (SELECT r.id FROM {table} AS r "
+                    "JOIN analytics_hours AS h ON h.hour_ms = r.hour_ms WHERE r.hour_ms = $1 "
+                    "AND r.generation <> h.generation AND (h.building IS NULL OR r.generation <> h.building) "
+                    f"LIMIT {_SWEEP}) RETURNING id",
+                    found["hour_ms"],
+                )
+                removed = len(gone)
 
 
 async def progress(db: Database, rebuild_id: UUID) -> dict[str, Any] | None:

@@ -13,11 +13,13 @@ from typing import Any
 REDACTED = "[redacted]"
 EMAIL = "[email]"
 
-_SECRET_KEY = re.compile(
-    r"pass(word|wd|phrase|code)|^pwd$|secret|token|api[-_]?key|private[-_]?key|access[-_]?key|authori[sz]ation|cookie"
-    r"|credential",
-    re.IGNORECASE,
+_SECRET_WORD = (
+    r"pass(?:word|wd|phrase|code)|^pwd|secret|token|api[-_]?key|private[-_]?key|access[-_]?key|authori[sz]ation|^auth$"
+    r"|cookie|credential"
 )
+_SECRET_KEY = re.compile(_SECRET_WORD, re.IGNORECASE)
+_SECRET_ITSELF = re.compile(rf"(?:{_SECRET_WORD})$", re.IGNORECASE)
+"""Of a number only what is called just that is a secret: ``tokens_used`` and ``password_length`` are none."""
 _NUMBER_KEY = re.compile(r"credit[-_]?card|card[-_]?number|^(cvv|cvc|pin|otp|ssn|iban)$", re.IGNORECASE)
 _EMAIL_KEY = re.compile(r"(^|[-_.])e[-_]?mail(s|[-_]?addr(ess)?)?$|[a-z]Email$", re.IGNORECASE)
 _ADDRESS_KEY = re.compile(
@@ -38,6 +40,7 @@ _SECRET_IN_URL = re.compile(
     r"([?&#;](?:[\w.-]*(?:token|secret|password|passwd|signature|api[-_]?key)|key|code|sig|auth|otp|pwd)=)[^&#;\s]+",
     re.IGNORECASE,
 )
+_WORD = re.compile(r"[^\s,;\"'<>()=]+")
 _CARD = re.compile(r"(?<![\d.])\d(?:[ -]?\d){12,18}(?![\d.])")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
@@ -57,8 +60,8 @@ def text(given: str, key: str = "") -> str:
     """One text fit to be stored; `key` is what it is called."""
     # Neither database keeps these, and nobody means them.
     given = _UNSTORABLE.sub("\ufffd", given)
-    if "version" not in key.lower() and _is_address(given.strip()):
-        return REDACTED
+    if "version" not in key.lower() and (given.count(".") > 2 or given.count(":") > 1):
+        given = _WORD.sub(lambda match: REDACTED if _is_address(match[0]) else match[0], given)
     if "@" in given or "%40" in given:
         given = _EMAIL.sub(EMAIL, given)
     if "=" in given:
@@ -67,24 +70,24 @@ def text(given: str, key: str = "") -> str:
     return _CARD.sub(lambda match: REDACTED if _is_card(match[0]) else match[0], given)
 
 
-def is_email(given: str) -> bool:
-    """Whether there is an email address in `given`."""
-    return _EMAIL.search(given) is not None
+def is_personal(given: str) -> bool:
+    """Whether there is an email address, or one of the network, in `given`."""
+    return _EMAIL.search(given) is not None or any(_is_address(match[0]) for match in _WORD.finditer(given))
 
 
 def _member(key: str, inner: Any) -> Any:
-    if _NUMBER_KEY.search(key) or (_SECRET_KEY.search(key) and not isinstance(inner, (int, float))):
-        return None if inner is None else REDACTED
+    is_number = isinstance(inner, (int, float))
+    if _NUMBER_KEY.search(key) or (_SECRET_ITSELF if is_number else _SECRET_KEY).search(key):
+        return inner if inner is None or isinstance(inner, bool) else REDACTED
     if _EMAIL_KEY.search(key) and isinstance(inner, str):
         return EMAIL
     return redacted(inner, key)
 
 
 def _is_address(given: str) -> bool:
-    # An address begins with a digit, a letter of a hexadecimal number, a colon or a bracket.
-    if not 2 < len(given) < 50 or not (given.count(".") == 3 or ":" in given):
+    host = given.removeprefix("[").partition("]")[0].rstrip(".")
+    if not 2 < len(host) < 50 or not (host.count(".") == 3 or ":" in host):
         return False
-    host = given.removeprefix("[").partition("]")[0]
     if host.count(":") == 1:
         host = host.partition(":")[0]
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -48,7 +48,9 @@ Every = Annotated[Interval, QueryParameter(description="length of a bucket")]
 Zone = Annotated[str, QueryParameter(description="time zone of the buckets, such as Europe/Vienna")]
 Of = Annotated[Measure, QueryParameter(description="what is counted: events, or different people")]
 By = Annotated[str, QueryParameter(description="property to break down by")]
+MostSeries = Annotated[int, QueryParameter(ge=1, le=100, description="how many values at most")]
 Most = Annotated[int, QueryParameter(ge=1, le=1000, description="how many values at most")]
+MostRoutes = Annotated[int, QueryParameter(ge=1, le=200, description="how many routes at most")]
 What = Annotated[
     Literal["events", "trend", "top", "performance"], QueryParameter(description="raw events, or one of the answers")
 ]
@@ -108,7 +110,7 @@ class AnalyticsRoutes(Controller):
         if request.content_type[0] not in ("application/json", "text/plain"):
             raise UnsupportedMedia("send events as application/json")
         text = await bodies.unpacked(await request.body(), request.headers.get("content-encoding", ""))
-        with _budget.spend(len(text)):
+        with _budget.spend(await bodies.memory(text)):
             opted_out = "1" in (request.headers.get("dnt"), request.headers.get("sec-gpc"))
             batch, single = await bodies.read(text, opted_out)
             receipt = await analytics.track_batch(batch)
@@ -140,7 +142,7 @@ class AnalyticsRoutes(Controller):
         zone: Zone = "UTC",
         measure: Of = "events",
         by: By = "",
-        limit: Most = 10,
+        limit: MostSeries = 10,
     ) -> Trend:
         """How often an event happened, or how many people did it, in each hour, day, week or month of a time zone.
 
@@ -179,7 +181,7 @@ class AnalyticsRoutes(Controller):
         zone: Zone = "UTC",
         service: Annotated[str, QueryParameter(description="one service only")] = "",
         route: Annotated[str, QueryParameter(description="one route template only")] = "",
-        limit: Most = 50,
+        limit: MostRoutes = 50,
     ) -> Performance:
         """Requests, the share of those that answered 5xx, and durations of each route, on the axis of trends."""
         return await analytics.performance(_performance(since, until, interval, zone, service, route, limit))
@@ -209,6 +211,8 @@ class AnalyticsRoutes(Controller):
     ) -> Response[Any]:
         """Raw events (which needs `analytics:export` as well) or an answer, as CSV or as NDJSON, as a stream.
 
+        Without `from` and `to` it is all raw events, those ahead of time included; an answer is that of the last 30
+        days.
         Cells of CSV that a spreadsheet would take for a formula have an apostrophe in front.
         """
         if of == "events":
@@ -306,9 +310,8 @@ def _whole(of: str, form: str, columns: tuple[str, ...], rows: Iterable[Mapping[
 
 
 def _file(of: str, form: str, parts: AsyncIterator[str]) -> Response[Any]:
-    name = f"analytics-{of}-{datetime.now(UTC):%Y-%m-%d}.{form}"
     return Stream(
         parts,
         media_type=exports.MEDIA_TYPES[form],
-        headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"},
+        headers={"Content-Disposition": f'attachment; filename="analytics-{of}.{form}"', "Cache-Control": "no-store"},
     )

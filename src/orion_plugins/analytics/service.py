@@ -48,7 +48,7 @@ from orion_core.json_value import Json
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_core.values import invalid
-from orion_plugins.analytics import forgetting, intake, performance, periods, questions, rebuilds, storing
+from orion_plugins.analytics import forgetting, intake, performance, periods, questions, rebuilds, redaction, storing
 from orion_plugins.analytics.exports import from_cursor, to_cursor
 from orion_plugins.analytics.facts import FACTS, happened
 from orion_plugins.analytics.intake import Event, Sender, from_milliseconds, milliseconds
@@ -79,6 +79,8 @@ class AnalyticsService(Analytics):
         return await self._store("api", [(0, taken)], [])
 
     async def track_batch(self, batch: TrackBatch) -> Receipt:
+        if redaction.is_personal(batch.source):
+            raise invalid("source", "personal", "must not be an address of the network: name the program that sends")
         sender = self._sender(batch.source, batch.sent_at)
         if batch.opted_out and self.settings.honour_opt_out:
             outcomes = [_refused(index, "opted_out", "the person asked not to be tracked") for index in _places(batch)]

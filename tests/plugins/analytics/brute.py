@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from orion_core.adapters.choose import open_database
 from orion_core.context import Actor, acting
-from orion_core.contracts.analytics import TopList, TopQuestion, Track, TrackBatch, Trend, TrendQuestion
+from orion_core.contracts.analytics import TopList, TopQuestion, TrackBatch, Trend, TrendQuestion
 from orion_core.json_value import Json
 from orion_core.migrate import CORE, MigrationApp, up
 from orion_core.ports.clock import Clock
@@ -96,7 +96,8 @@ def beginning(at: datetime, interval: str, zone: ZoneInfo) -> Any:
     local = at.astimezone(zone)
     day = local.date()
     if interval == "hour":
-        return (day, local.hour, local.utcoffset() if local.minute == 0 or zone.key != "Australia/Lord_Howe" else None)
+        # Where the clock is set back by half an hour, the hour goes on.
+        return (day, local.hour, None if zone.key == "Australia/Lord_Howe" else local.utcoffset())
     if interval == "week":
         return day - timedelta(days=day.weekday())
     return day.replace(day=1) if interval == "month" else day
@@ -160,6 +161,3 @@ def brute_top(rows: Iterable[dict[str, Any]], question: TopQuestion, found: TopL
     assert [(item.value, item.count) for item in found.items] == best[: question.limit]
     assert found.values == len(best)
     assert found.total == (sum(counts.values()) if question.measure == "events" else len(everybody))
-
-
-__all__ = ["Track"]

@@ -6,13 +6,16 @@ import asyncio
 import contextlib
 import json
 from datetime import UTC, date, datetime, timedelta, timezone
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
 from brute import MIGRATIONS, FixedClock, analytics, brute_trend, event, person, raw, send, someone
 
 from orion_core import codec
+from orion_core.adapters.sqlite import SqliteDatabase
+from orion_core.background import spawn
 from orion_core.context import ANONYMOUS, SYSTEM, Actor, acting
 from orion_core.contracts.analytics import (
     DayCount,
@@ -37,7 +40,8 @@ from orion_core.events import Envelope, event_type
 from orion_core.ids import new_id
 from orion_core.json_value import Json
 from orion_core.migrate_new import drift
-from orion_plugins.analytics import forgetting, questions, rebuilds
+from orion_core.ports.database import Database, DatabaseUnavailable
+from orion_plugins.analytics import forgetting, periods, questions, rebuilds
 from orion_plugins.analytics.facts import FACTS, happened
 from orion_plugins.analytics.plugin import orion_plugin
 from orion_plugins.analytics.service import AnalyticsService
@@ -155,6 +159,7 @@ async def test_other_news_are_passed_over_and_odd_ones_are_counted(database_url:
     """Y3: a later version of an event may lack what this one knows."""
     async with analytics(database_url) as service:
         await hear(service, envelope(registered(NOON), name="user.something_else"))
+        await hear(service, envelope(registered(NOON), data=""))
         await hear(service, envelope(registered(NOON), version=2, data='{"user_id": 5, "registered_at": "soon"}'))
         found = await service.raw(ExportQuestion(), "", 10)
 
@@ -203,6 +208,10 @@ async def test_every_event_of_a_batch_is_judged_by_itself(database_url: str) -> 
         ({**good, "message_id": "g", "timestamp": "1999-12-31T23:59:59Z"}, "out_of_range"),
         ({**good, "message_id": "h", "user_id": str(person(7))}, "forbidden"),
         ({**good, "message_id": "i", "user_id": "nobody"}, "type"),
+        ({**good, "message_id": "10.0.0.17"}, "personal"),
+        ({**good, "message_id": "j", "name": "seen 2001:db8::1"}, "personal"),
+        ({**good, "message_id": "k", "type": "ada@example.org"}, "personal"),
+        ({**good, "message_id": "l", "\ud800": 1}, "unknown"),
     ]
     async with analytics(database_url) as service:
         receipt = await send(service, 1, good, *(each for each, _ in bad), event(2, NOON))
@@ -212,6 +221,8 @@ async def test_every_event_of_a_batch_is_judged_by_itself(database_url: str) -> 
             (index, "refused", code) for index, (_, code) in enumerate(bad, 1)
         ]
         assert await numbers(service) == (2,)
+        # Whatever was sent, the answer is one that can be written down.
+        assert codec.dumps(receipt).encode()
 
 
 async def test_what_is_odd_is_taken_in_with_a_word(database_url: str) -> None:
@@ -226,20 +237,33 @@ async def test_what_is_odd_is_taken_in_with_a_word(database_url: str) -> None:
             {**event(4, NOON), "anonymous_id": "ada@example.org"},
             event(5, NOON + timedelta(hours=23, seconds=1)),
             event(6, NOON + timedelta(hours=23) - timedelta(seconds=1)),
+            {**event(7, NOON), "anonymous_id": "192.168.1.17"},
+            {**event(8, NOON), "timestamp": "9999-12-31T23:59:59-23:59"},
         )
 
-        assert (receipt.accepted, receipt.refused) == (6, 0)
+        assert (receipt.accepted, receipt.refused) == (8, 0)
         assert [(each.index, each.code) for each in receipt.outcomes] == [
             (0, "timestamp_unreadable"),
             (1, "timestamp_unreadable"),
             (2, "nobody"),
             (3, "nobody"),
             (4, "future"),
+            (6, "nobody"),
+            (7, "future"),
         ]
-        assert await numbers(service, end=NOON + 2 * DAY) == (4, 1, 0)
+        assert await numbers(service, end=NOON + 2 * DAY) == (5, 1, 0)
         page = await service.raw(ExportQuestion(), "", 10)
-        assert [item.anonymous_id for item in page.items] == [""] * 6
-        assert [item.counted for item in page.items] == [True] * 5 + [False]
+        assert [item.anonymous_id for item in page.items] == [""] * 7
+        assert [item.counted for item in page.items] == [True] * 6 + [False]
+
+
+async def test_a_source_is_no_address(database_url: str) -> None:
+    """Y31."""
+    async with analytics(database_url) as service:
+        with acting(someone(1)), pytest.raises(Invalid, match="source"):
+            await service.track_batch(TrackBatch((Json.of(event(1, NOON)),), source="10.0.0.17"))
+        with acting(SYSTEM):
+            assert await service.sources() == ()
 
 
 async def test_a_senders_clock_is_corrected(database_url: str) -> None:
@@ -582,6 +606,87 @@ async def test_raw_events_expire_and_numbers_stay(database_url: str) -> None:
         assert await numbers(service, **day) == (0,)
         assert await questions.raw_from(service.db) > 0
         assert forgetting.mark("u:1") != forgetting.mark("u:2")
+
+
+async def test_old_hours_keep_their_counts_as_long_as_their_raw_events(database_url: str) -> None:
+    """Y13, Y33: a late event of years ago is raw for as long as any other, so it counts that long."""
+    clock = FixedClock(NOON)
+    old = {"start": MORNING - 3000 * DAY, "end": MORNING - 2999 * DAY}
+    async with analytics(database_url, clock, raw_days=30, rollup_days=90) as service:
+        await send(service, 1, event(1, NOON - 3000 * DAY, plan="a"))
+        await service.purge()
+
+        for by in ("", "plan"):
+            for measure in ("events", "people"):
+                assert await numbers(service, **old, by=by, measure=measure) == (1,)
+        clock.at = NOON + 31 * DAY
+        await service.purge()
+        await service.purge()
+        assert await numbers(service, **old) == (0,)
+        assert await service.db.fetch("SELECT 1 FROM analytics_people") == []
+
+
+async def test_a_rebuild_leaves_hours_alone_whose_raw_events_went_meanwhile(database_url: str) -> None:
+    """Y13, Y14: it was ordered in time and is carried out late."""
+    clock = FixedClock(NOON)
+    async with analytics(database_url, clock, raw_days=30) as service:
+        await send(service, 1, event(1, NOON, plan="a"))
+        ordered = await service.write_rebuild(NOON, NOON + DAY)
+        begun = await service.write_rebuild(NOON + timedelta(hours=2), NOON + DAY)
+        await send(service, 2, event(2, NOON + timedelta(hours=2), plan="a"))
+        await rebuilds.begin(service.db, begun)
+        clock.at = NOON + 32 * DAY
+        await service.purge()
+        await service.carry_out_rebuild(ordered)
+        await service.carry_out_rebuild(begun)
+        with acting(SYSTEM):
+            assert [(await service.rebuilding(each)).state for each in (ordered, begun)] == ["done", "done"]
+
+        assert await raw(service) == []
+        for by in ("", "plan"):
+            assert await numbers(service, by=by) == (2,)
+            assert await numbers(service, by=by, measure="people") == (2,)
+
+
+async def test_raw_events_that_go_while_a_question_is_asked_are_missed(database_url: str) -> None:
+    """Y13, Y14: it is refused, and never answered with the half of them."""
+    clock = FixedClock(NOON)
+    async with analytics(database_url, clock, raw_days=30) as service:
+        await send(service, 1, *(event(number, NOON + timedelta(minutes=number)) for number in range(30)))
+        clock.at = NOON + 32 * DAY
+
+        class Between:
+            """Removes them between the first look and the counting."""
+
+            dialect = service.db.dialect
+
+            async def fetch(self, sql: str, *args: Any) -> list[dict[str, Any]]:
+                if sql.startswith("WITH facts"):
+                    await service.purge()
+                return await service.db.fetch(sql, *args)
+
+        span = periods.whole(NOON + timedelta(minutes=5), NOON + timedelta(minutes=20))
+        with pytest.raises(RawGone):
+            await questions.ask(cast(Database, Between()), [span], "events", name="opened")
+
+
+async def test_a_locked_database_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
+    """Y4: 503 with Retry-After; the event is not half taken in, and can be sent again."""
+    async with analytics(f"sqlite:///{tmp_path}/a.db") as service:
+        db = await SqliteDatabase.open(tmp_path / "a.db", busy_timeout=0.01)
+        impatient = AnalyticsService(db=db, clock=service.clock, jobs=service.jobs, settings=service.settings)
+        try:
+            async with service.db.transaction():
+                # As another process would: it knows nothing of this transaction.
+                with pytest.raises(DatabaseUnavailable) as refused:
+                    await spawn(impatient.track(Track("opened", "m1", timestamp=NOON)), "another process")
+            again = await impatient.track(Track("opened", "m1", timestamp=NOON))
+        finally:
+            await db.aclose()
+
+        assert (refused.value.status, refused.value.retry_after) == (503, 1.0)
+        assert again.accepted == 1
+        assert await numbers(service) == (1,)
 
 
 async def test_tables_and_migrations_agree() -> None:

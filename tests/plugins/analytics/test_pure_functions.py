@@ -149,6 +149,11 @@ def test_moments_are_dates_of_the_zone_or_times() -> None:
         ("Password", "hunter2", "[redacted]"),
         ("api_key", ["a", "b"], "[redacted]"),
         ("tokens_used", 1200, 1200),
+        ("password", 12345678, "[redacted]"),
+        ("access_token", 123456, "[redacted]"),
+        ("auth", "hunter2", "[redacted]"),
+        ("password_length", 12, 12),
+        ("password_changed", True, True),
         ("card_number", 4111111111111111, "[redacted]"),
         ("note", "my card 4111 1111 1111 1111 expires", "my card [redacted] expires"),
         ("order", "4111111111111112", "4111111111111112"),
@@ -159,7 +164,12 @@ def test_moments_are_dates_of_the_zone_or_times() -> None:
         ("where", "2001:db8::1", "[redacted]"),
         ("where", "[2001:db8::1]:443", "[redacted]"),
         ("where", "10.0.0.1:8080", "[redacted]"),
+        ("note", "from 10.0.0.1, via 2001:db8::1.", "from [redacted], via [redacted]"),
+        ("chain", "203.0.113.7,10.0.0.1", "[redacted],[redacted]"),
+        ("agent", "Mozilla/5.0 Chrome/120.0.0.0", "Mozilla/5.0 Chrome/120.0.0.0"),
         ("app_version", "1.2.3.4", "1.2.3.4"),
+        ("at", "2026-03-02T12:00:00", "2026-03-02T12:00:00"),
+        ("name", "std::vector", "std::vector"),
         ("at", "12:30", "12:30"),
         ("text", "a\x00b\ud800c", "a\ufffdb\ufffdc"),
         ("plan", "team", "team"),
@@ -180,7 +190,15 @@ def test_addresses_of_the_network_are_dropped(key: str) -> None:
 
 def test_long_texts_are_redacted_in_reasonable_time() -> None:
     """Y31: no pattern goes back and forth."""
-    for text in ("a" * 30_000, "a." * 15_000, "a@" * 15_000, "1 " * 15_000, "?token=" * 4000, "eyJ" * 10_000):
+    for text in (
+        "a" * 30_000,
+        "a." * 15_000,
+        "a@" * 15_000,
+        "1 " * 15_000,
+        "?token=" * 4000,
+        "eyJ" * 10_000,
+        ":." * 15_000,
+    ):
         redaction.text(text)
 
 
@@ -232,6 +250,7 @@ async def test_one_path_takes_one_event_and_many(body: Any, count: int, single: 
         (b'{"events": [{}], "sent_at": "noon"}', Invalid),
         (b'{"events": [{}], "source": "orion/auth"}', Invalid),
         (b'{"events": [{}], "source": 5}', Invalid),
+        (b'{"events": [{}], "source": []}', Invalid),
         (b"[" + b"{}," * 1000 + b"{}]", Invalid),
     ],
 )
@@ -243,9 +262,31 @@ async def test_a_body_that_is_no_batch_is_refused(body: bytes, refusal: type[Exc
 
 async def test_numbers_beyond_all_bounds_spoil_their_event_only() -> None:
     """Y2."""
-    batch, _ = await bodies.read(b'[{"properties": {"x": 1e999}}, {"name": "a"}]')
+    digits = b"9" * 5000
+    batch, _ = await bodies.read(
+        b'[{"properties": {"x": 1e999}}, {"properties": {"x": %b}}, {"name": "a", "properties": {"x": 10}}]' % digits
+    )
 
-    assert [each.plain() for each in batch.events] == [None, {"name": "a"}]
+    assert [each.plain() for each in batch.events] == [None, None, {"name": "a", "properties": {"x": 10}}]
+
+
+@pytest.mark.parametrize("key", ["\ud800", "a\x00b", "ada@example.org"])
+async def test_a_field_that_is_unknown_is_named_as_an_answer_can_say_it(key: str) -> None:
+    """Y2."""
+    with pytest.raises(Invalid) as refused:
+        await bodies.read(json.dumps({"events": [{}], key: 1}).encode())
+
+    assert redaction.text(refused.value.detail) == refused.value.detail
+
+
+async def test_a_body_is_weighed_as_what_it_is_read_into() -> None:
+    """Y4: ten thousand bytes of gzip are ten million of JSON and hundreds of millions of memory."""
+    full = json.dumps([{"name": "a", "properties": {str(key): 1 for key in range(255)}}] * 1000).encode()
+
+    assert len(full) < await bodies.memory(full) < bodies.ALL_AT_ONCE
+    assert await bodies.memory(b'{"name": "a"}') < 1000
+    with pytest.raises(TooLarge):
+        await bodies.memory(b"[" + b"[]," * 3_000_000 + b"[]]")
 
 
 def test_all_bodies_together_are_bounded() -> None:
@@ -272,6 +313,7 @@ def test_all_bodies_together_are_bounded() -> None:
         ("@x", "'@x"),
         ("  =1", "'  =1"),
         ("\t=1", "'\t=1"),
+        ("\uff1d1+1", "'\uff1d1+1"),
         ("a=1", "a=1"),
         (-5, "-5"),
         (None, ""),

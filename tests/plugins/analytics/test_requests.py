@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from brute import analytics
 
+from orion_core import codec
 from orion_core.context import SYSTEM, acting
 from orion_core.contracts.analytics import Analytics, PerformanceQuestion
-from orion_core.contracts.platform import BOUNDS_MS, RequestsMeasured, RouteMeasure
-from orion_core.observability.requests import MOST, RequestMeter
+from orion_core.contracts.platform import BOUNDS_MS, PROXIED, RequestsMeasured, RouteMeasure
+from orion_core.observability.requests import MOST, RequestMeter, RequestReporter
+from orion_core.ports.bus import Bus, Published
+from orion_core.ports.database import DatabaseUnavailable
 from orion_core.testing import Orion, engines
+from orion_core.testing.clock import MovableClock
 
 PREFIXES = {"/api/v1/auth": "auth", "/api/v1/users": "users"}
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -111,3 +116,86 @@ async def test_requests_are_told_when_the_minute_is_over(orion: Orion) -> None:
     with orion.acting_as(admin.id, "analytics:read"):
         found = await orion.service(Analytics).performance(PerformanceQuestion(service="users", interval="hour"))
     assert [(each.route, each.method, each.total.count) for each in found.routes] == [("/api/v1/users/me", "GET", 3)]
+
+
+def proxied(count: int) -> RequestsMeasured:
+    route = RouteMeasure(PROXIED, "GET", count, 0, 15.0, (count, *[0] * len(BOUNDS_MS)))
+    return RequestsMeasured("gateway", "b", NOON, (route,))
+
+
+async def test_what_was_proxied_is_counted_once_in_all(database_url: str) -> None:
+    """Y26: the gateway measures what it passes on, and so does the service that answers it."""
+    async with analytics(database_url) as service:
+        for event in (measured(NOON), proxied(3)):
+            async with service.db.transaction():
+                await service.measure(event)
+        with acting(SYSTEM):
+            found = await service.performance(PerformanceQuestion(NOON, NOON + timedelta(days=1)))
+
+    assert found.total.count == 3
+    assert [(each.service, each.route, each.total.count) for each in found.routes] == [
+        ("gateway", "proxied", 3),
+        ("users", "/api/v1/users/me", 3),
+    ]
+
+
+class Away:
+    """A database and a bus that are away until `there`, and keep what is published."""
+
+    def __init__(self) -> None:
+        self.there = False
+        self.told: list[Any] = []
+
+    def transaction(self) -> Any:
+        return contextlib.nullcontext()
+
+    async def publish(self, *given: Any) -> Any:
+        if not self.there:
+            raise DatabaseUnavailable("away")
+        if not given or not isinstance(given[0], list):
+            self.told += given
+            return []
+        self.told += [codec.loads(each.data, RequestsMeasured) for each in given[0]]
+        return [Published.CONFIRMED for _ in given[0]]
+
+
+def counts(events: list[RequestsMeasured]) -> dict[str, int]:
+    return {event.service: sum(each.count for each in event.routes) for event in events}
+
+
+async def test_what_cannot_be_told_is_told_later_and_stops_no_other() -> None:
+    """Y26."""
+    clock, meter, auth, users = MovableClock(), RequestMeter(PREFIXES, "gateway"), Away(), Away()
+    both: Any = {"auth": auth, "users": users}
+    reporter = RequestReporter(meter, both, both, cast(Bus, Away()), clock)
+    users.there = True
+    for path in ("/api/v1/auth/login", "/api/v1/users/me", "/api/v1/users/me"):
+        meter.count(path, "POST", 200, 1.0)
+
+    with pytest.raises(DatabaseUnavailable):
+        await reporter.tell()
+    assert (auth.told, counts(users.told)) == ([], {"users": 2})
+
+    auth.there = True
+    meter.count("/api/v1/auth/login", "POST", 503, 1.0)
+    await reporter.tell()
+    assert counts(auth.told) == {"auth": 2}
+    assert auth.told[0].routes[0].errors == 1
+    assert len(users.told) == 1
+
+
+async def test_a_process_without_a_database_tells_through_the_bus() -> None:
+    """Y26: a gateway by itself, whose requests would be known nowhere else."""
+    meter, bus = RequestMeter(PREFIXES, "gateway"), Away()
+    reporter = RequestReporter(meter, {}, {}, cast(Bus, bus), MovableClock())
+    meter.count(PROXIED, "GET", 503, 1.0)
+
+    with pytest.raises(DatabaseUnavailable):
+        await reporter.tell()
+    bus.there = True
+    await reporter.tell()
+    await reporter.tell()
+
+    assert [(event.service, event.routes[0].route, event.routes[0].errors) for event in bus.told] == [
+        ("gateway", "proxied", 1)
+    ]

@@ -19,6 +19,7 @@ PLAIN = {
     "analytics_events_by_time": "analytics_events (at_ms, id)",
     "analytics_events_by_person": "analytics_events (person) WHERE person <> ''",
     "analytics_events_by_visitor": "analytics_events (anonymous_id) WHERE anonymous_id <> ''",
+    "analytics_people_of_names": "analytics_people (hour_ms, generation, name, person) WHERE property = ''",
     "analytics_hours_building": "analytics_hours (building) WHERE building IS NOT NULL",
 }
 
