@@ -16,6 +16,7 @@ from orion_core.ports.database import Database
 from orion_plugins.search.dialect import inside
 from orion_plugins.search.documents import FULL, MAX_VALUE, OPEN, moment
 from orion_plugins.search.queries import Phrase
+from orion_plugins.search.words import may_continue
 
 _SIGNS = {"eq": "=", "gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
@@ -70,7 +71,8 @@ class View:
 
 def phrased(db: Database, phrase: Phrase, arguments: Arguments) -> str:
     """The condition that the words of `phrase` stand side by side."""
-    place = inside(db, "d.words", arguments.add(f" {' '.join(phrase)} "))
+    end = "" if may_continue(phrase[-1]) else " "
+    place = inside(db, "d.words", arguments.add(f" {' '.join(phrase)}{end}"))
     return f"({place} > 0)"
 
 

@@ -7,6 +7,7 @@ term in the document, each field by its weight, and ``idf(t) = ln(1 + (N - n + 0
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import attrs
@@ -46,7 +47,7 @@ class Statistics:
 
 def score(words: str, length: int, weights: Sequence[float], terms: Iterable[Term], statistics: Statistics) -> float:
     """The score of a document with these `words` (fields divided by ``|``) and `weights` of its fields."""
-    fields = [field.split() for field in words.split("|")]
+    fields = [Counter(field.split()) for field in words.split("|")]
     norm = K1 * (1 - B + B * length / (statistics.mean_length or 1))
     total = 0.0
     for term in terms:
@@ -58,14 +59,12 @@ def score(words: str, length: int, weights: Sequence[float], terms: Iterable[Ter
     return total
 
 
-def _frequency(fields: Sequence[list[str]], weights: Sequence[float], words: frozenset[str]) -> float:
-    return sum(
-        weight * sum(1 for word in field if word in words) for field, weight in zip(fields, weights, strict=False)
-    )
+def _frequency(fields: Sequence[Counter[str]], weights: Sequence[float], words: frozenset[str]) -> float:
+    return sum(weight * sum(field[word] for word in words) for field, weight in zip(fields, weights, strict=False))
 
 
-def _begun(fields: Sequence[list[str]], weights: Sequence[float], prefix: str) -> float:
+def _begun(fields: Sequence[Counter[str]], weights: Sequence[float], prefix: str) -> float:
     return sum(
-        weight * sum(1 for word in field if word.startswith(prefix))
+        weight * sum(count for word, count in field.items() if word.startswith(prefix))
         for field, weight in zip(fields, weights, strict=False)
     )

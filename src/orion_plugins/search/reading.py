@@ -17,9 +17,9 @@ from orion_plugins.search.conditions import Arguments, View, filtered, phrased, 
 from orion_plugins.search.dialect import expression, matching
 from orion_plugins.search.documents import Layout, text_of
 from orion_plugins.search.highlights import highlight
-from orion_plugins.search.queries import Asked, may_continue
+from orion_plugins.search.queries import Asked
 from orion_plugins.search.ranking import Statistics, Term, score
-from orion_plugins.search.words import stem
+from orion_plugins.search.words import may_continue, stem
 
 DEPTH = 1000
 """How many hits can be reached by paging, and how many are scored at most."""
@@ -91,14 +91,18 @@ class Reader:
             Term(
                 words=families[word],
                 documents=0,
-                prefix=word if word == self.asked.prefix or may_continue(word) else "",
+                prefix=word if word == self.asked.prefix else _rest(word),
             )
             for word in self.asked.words
         ]
 
     def _phrase_terms(self) -> list[Term]:
-        words = dict.fromkeys(word for phrase in self.asked.phrases for word in phrase)
-        return [Term(frozenset((word,)), 0) for word in words]
+        words = dict.fromkeys(
+            (word, _rest(word) if at == len(phrase) else "")
+            for phrase in self.asked.phrases
+            for at, word in enumerate(phrase, 1)
+        )
+        return [Term(frozenset((word,)), 0, prefix) for word, prefix in words]
 
     async def _families(self, words: Sequence[str]) -> dict[str, frozenset[str]]:
         arguments = Arguments()
@@ -216,8 +220,11 @@ class Reader:
         columns, keys = sorted_by(self.orders, self.layout.types, arguments)
         source = await self._from(terms, arguments)
         rows = await self.db.fetch(
-            f"SELECT * FROM (SELECT d.position, d.doc_id, d.words, d.length, count(*) OVER () AS total{columns} "
-            f"FROM {source}) AS found ORDER BY {keys}found.doc_id LIMIT {limit} OFFSET {offset}",
+            # Words are read for the page alone: a sort carries its columns for every hit.
+            f"SELECT found.*, w.words, w.length FROM (SELECT * FROM "
+            f"(SELECT d.position, d.doc_id, count(*) OVER () AS total{columns} FROM {source}) AS found "
+            f"ORDER BY {keys}found.doc_id LIMIT {limit} OFFSET {offset}) AS found "
+            f"JOIN search_documents w ON w.position = found.position ORDER BY {keys}found.doc_id",
             *arguments.values,
         )
         found, total = _found(rows)
@@ -228,16 +235,16 @@ class Reader:
         db, scopes = self.db, self.view.scopes
         conditions = [self.view.condition(arguments)]
         for phrase in self.asked.phrases:
-            conditions += [
-                f"d.position IN ({matching(db, arguments.add(expression(db, scopes, [word])))})" for word in phrase
-            ]
+            for at, word in enumerate(phrase, 1):
+                contained = expression(db, scopes, [word], _rest(word) if at == len(phrase) else "")
+                conditions.append(f"d.position IN ({matching(db, arguments.add(contained))})")
             conditions.append(phrased(db, phrase, arguments))
         for phrase in self.asked.excluded:
             if len(phrase) > 1:
                 conditions.append(f"NOT {phrased(db, phrase, arguments)}")
                 continue
             family = (await self._families(phrase))[phrase[0]]
-            excluded = arguments.add(expression(db, scopes, sorted(family)))
+            excluded = arguments.add(expression(db, scopes, sorted(family), _rest(phrase[0])))
             conditions.append(f"d.position NOT IN ({matching(db, excluded)})")
         if self.wanted is not None:
             conditions.append(filtered(db, self.wanted, self.layout.types, arguments))
@@ -276,8 +283,10 @@ class Reader:
             return Page((), total)
         arguments = Arguments()
         rows = await self.db.fetch(
-            "SELECT position, fields FROM search_documents WHERE position IN "
-            f"({arguments.several([found.position for _, found in ranked])})",
+            "SELECT d.position, d.fields FROM search_documents d WHERE d.position IN "
+            f"({arguments.several([found.position for _, found in ranked])}) "
+            # Once more: a document may have changed hands since it was found.
+            f"AND {self.view.condition(arguments)}",
             *arguments.values,
         )
         fields = {row["position"]: json.loads(row["fields"]) for row in rows}
@@ -297,6 +306,11 @@ class Reader:
             for name, _ in self.layout.text
         ]
         return Hit(found.doc_id, points, Json.of(fields), tuple(each for each in marked if each is not None))
+
+
+def _rest(word: str) -> str:
+    """With what the words begin that `word` stands for although it is finished, empty if there are none."""
+    return word if may_continue(word) else ""
 
 
 def _found(rows: Sequence[dict[str, Any]]) -> tuple[list[Found], int]:

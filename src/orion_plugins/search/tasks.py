@@ -23,8 +23,9 @@ from orion_core.plugin import Searchable
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_plugins.search.dialect import is_sound, rewrite
-from orion_plugins.search.documents import Layout, State, read
+from orion_plugins.search.documents import MAX_ID, Layout, State, read
 from orion_plugins.search.tables import TaskPart, TaskRow
+from orion_plugins.search.words import clean
 from orion_plugins.search.writing import Batch
 
 log = logging.getLogger("orion.search")
@@ -279,7 +280,7 @@ class Tasks:
 async def _take(batch: Batch, declared: Searchable, given: Any) -> tuple[str, str]:
     """Take one document; its id, and why it was refused or an empty text."""
     doc_id = given.get("id") if isinstance(given, dict) else None
-    shown = doc_id[:256] if isinstance(doc_id, str) else ""
+    shown = clean(doc_id[:MAX_ID]) if isinstance(doc_id, str) else ""
     try:
         version = given.get("version") if isinstance(given, dict) else None
         if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= MAX_WHOLE:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import random
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -248,6 +250,21 @@ async def test_an_excluded_word_occurs_in_no_hit(database_url: str) -> None:
         assert await ids(service, "brass-engine ") == ["1", "2"]
 
 
+async def test_one_character_of_a_script_in_pairs_is_found_and_excluded_wherever_it_stands(database_url: str) -> None:
+    """S16, S17: a document has it as the beginning of a pair, or alone at the end of a run."""
+    async with searching(database_url) as service:
+        for number, title in enumerate(["灯泡", "电灯", "灯", "other", "abc 灯泡"], 1):
+            await put(service, [{"id": str(number), "title": title}])
+        for text in ("灯", "灯 ", '"灯"'):
+            assert sorted(await ids(service, text)) == ["1", "2", "3", "5"], text
+        for text in ("-灯", '-"灯"', "other -灯"):
+            assert await ids(service, text) == ["4"], text
+        assert await ids(service, '"abc 灯"') == ["5"]
+        assert sorted(await ids(service, '-"abc 灯"')) == ["1", "2", "3", "4"]
+        marked = (await find(service, '"abc 灯"')).items[0].highlights[0]
+        assert marked.html == "<mark>abc 灯泡</mark>"
+
+
 @pytest.mark.parametrize(
     ("text", "asked"),
     [
@@ -471,6 +488,42 @@ async def test_nothing_is_left_of_a_person_in_whichever_order_the_news_come(
         for table in ("sources", "documents", "words", "values"):
             assert "walrus" not in str(await service.db.fetch(f"SELECT * FROM search_{table}"))
         assert (await find(service)).total == 0
+
+
+class Meanwhile:
+    """The database, and something that happens before one of the statements of a query."""
+
+    def __init__(self, db: Any, at: int, happens: Any) -> None:
+        self._db = db
+        self._left = at
+        self._happens = happens
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+    async def fetch(self, sql: str, *args: Any) -> Any:
+        self._left -= 1
+        if self._left == 0:
+            await self._happens()
+        return await self._db.fetch(sql, *args)
+
+
+@pytest.mark.parametrize("order", ["", "title"])
+async def test_a_document_that_changes_hands_during_a_query_is_not_shown(database_url: str, order: str) -> None:
+    """S21: at whichever statement it happens."""
+    async with searching(database_url) as service:
+        for number in range(1, 12):
+            written = envelope(NoteWritten(str(number), "engine", "mine", str(ADA)), 1)
+            given = envelope(NoteWritten(str(number), "engine", "secret", str(GRACE)), 2)
+            await hear(service, written)
+
+            db = Meanwhile(service.db, number, functools.partial(hear, service, given))
+            asked = attrs.evolve(service, db=db)
+            found = await find(asked, "engine", user(ADA), sort=order)
+
+            assert "secret" not in str(found), number
+            assert found.total == len(found.items), number
+            await hear(service, given)
 
 
 # Highlights

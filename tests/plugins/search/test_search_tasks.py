@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 import subprocess
@@ -89,7 +90,10 @@ async def test_each_document_of_a_task_is_accepted_or_refused_by_itself(database
             {"id": "5", "version": 1, "pages": "many"},
             "no object",
             {"id": "7", "version": 1, "at": "2026-01-01T00:00:00"},
-            {"id": "8", "version": 1, "title": "engine \x00\ud800"},
+            {"id": "8", "version": 1, "title": "engine \x00\ud800", "\ud800": {"\x00": "\ud800"}},
+            {"id": "\ud800", "version": 1},
+            {"id": "10", "version": 1, "more": functools.reduce(lambda inner, _: [inner], range(500), 1)},
+            {"id": "11", "version": 1, "owner": 7},
         ]
         with acting(SYSTEM):
             task = await service.add("notes", tuple(Json.of(item) for item in given))
@@ -97,11 +101,13 @@ async def test_each_document_of_a_task_is_accepted_or_refused_by_itself(database
             await service.carry_on("notes")
         done = await report(service, task)
 
-        assert (done.task.status, done.task.done, done.task.refused) == ("succeeded", 8, 6)
-        assert [outcome.accepted for outcome in done.outcomes] == [True, *[False] * 6, True]
-        assert [outcome.line for outcome in done.outcomes] == list(range(1, 9))
+        assert (done.task.status, done.task.done, done.task.refused) == ("succeeded", 11, 9)
+        assert [outcome.line for outcome in done.outcomes if outcome.accepted] == [1, 8]
+        assert [outcome.line for outcome in done.outcomes] == list(range(1, 12))
         assert "version" in done.outcomes[2].detail
         assert "title" in done.outcomes[3].detail
+        assert "levels" in done.outcomes[9].detail
+        assert "owner" in done.outcomes[10].detail
         assert sorted(await ids(service, "engine")) == ["1", "8"]
 
 
