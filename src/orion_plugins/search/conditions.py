@@ -58,6 +58,12 @@ class View:
             return cls((open_form, full), mine, False, open_form)
         return cls((full,), mine, False, "")
 
+    @property
+    def reach(self) -> tuple[tuple[str, str], ...]:
+        """The scopes with the person whose documents alone are seen of each, empty for those of all."""
+        *others, full = self.scopes
+        return (*((scope, "") for scope in others), (full, "" if self.everything else self.person))
+
     def condition(self, arguments: Arguments) -> str:
         """The condition on a document `d`. The open form of one's own documents is left out: the full one is there."""
         full = self.scopes[-1]

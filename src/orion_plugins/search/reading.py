@@ -180,7 +180,7 @@ class Reader:
 
     async def _occurs(self, words: Sequence[str], prefix: str) -> int:
         arguments = Arguments()
-        wanted = arguments.add(expression(self.db, self.view.scopes, words, prefix))
+        wanted = arguments.add(expression(self.db, self.view.reach, words, prefix))
         rows = await self.db.fetch(
             f"SELECT count(*) AS count FROM search_documents d WHERE d.position IN ({matching(self.db, wanted)}) "
             f"AND {self.view.condition(arguments)}",
@@ -232,11 +232,11 @@ class Reader:
 
     async def _from(self, terms: Sequence[Term], arguments: Arguments, rarity: Sequence[int] = ()) -> str:
         """The FROM and WHERE of all hits. What the caller may see is always joined by AND."""
-        db, scopes = self.db, self.view.scopes
+        db, reach = self.db, self.view.reach
         conditions = [self.view.condition(arguments)]
         for phrase in self.asked.phrases:
             for at, word in enumerate(phrase, 1):
-                contained = expression(db, scopes, [word], _rest(word) if at == len(phrase) else "")
+                contained = expression(db, reach, [word], _rest(word) if at == len(phrase) else "")
                 conditions.append(f"d.position IN ({matching(db, arguments.add(contained))})")
             conditions.append(phrased(db, phrase, arguments))
         for phrase in self.asked.excluded:
@@ -244,7 +244,7 @@ class Reader:
                 conditions.append(f"NOT {phrased(db, phrase, arguments)}")
                 continue
             family = (await self._families(phrase))[phrase[0]]
-            excluded = arguments.add(expression(db, scopes, sorted(family), _rest(phrase[0])))
+            excluded = arguments.add(expression(db, reach, sorted(family), _rest(phrase[0])))
             conditions.append(f"d.position NOT IN ({matching(db, excluded)})")
         if self.wanted is not None:
             conditions.append(filtered(db, self.wanted, self.layout.types, arguments))
@@ -255,14 +255,14 @@ class Reader:
         return f"{self._hits(terms, arguments, rarity)} WHERE {' AND '.join(conditions)}"
 
     def _hits(self, terms: Sequence[Term], arguments: Arguments, rarity: Sequence[int]) -> str:
-        db, scopes = self.db, self.view.scopes
+        db, reach = self.db, self.view.reach
         selects = []
         for at, term in enumerate(terms):
             weight = rarity[at] if rarity else 0
             words = sorted(term.words)
-            whole = matching(db, arguments.add(expression(db, scopes, words)))
+            whole = matching(db, arguments.add(expression(db, reach, words)))
             if term.prefix:
-                begun = matching(db, arguments.add(expression(db, scopes, words, term.prefix)))
+                begun = matching(db, arguments.add(expression(db, reach, words, term.prefix)))
                 selects.append(f"SELECT position, 1 AS matched, 0 AS whole, 0 AS weight FROM ({begun}) AS t{at}")
                 selects.append(f"SELECT position, 0, 1, {weight} FROM ({whole}) AS w{at}")
             else:

@@ -57,17 +57,18 @@ class Source(Table, tablename="search_sources"):
 class Document(Table, tablename="search_documents"):
     """One form of one document in one generation.
 
-    `fields` is a JSON object. `words` are its words, each after a blank, with ``|`` between fields: what the full text
-    is made of, and where phrases are looked for.
+    `length` stands before the long columns, so that SQLite need not read these to know it. `fields` is a JSON object.
+    `words` are its words, each after a blank, with ``|`` between fields: what the full text is made of, and where
+    phrases are looked for.
     """
 
     position = Position(primary_key=True)
     scope = Varchar(24)
     doc_id = Text()
     owner = Text()
+    length = Integer()
     fields = Text()
     words = Text()
-    length = Integer()
 
 
 class Value(Table, tablename="search_values"):
