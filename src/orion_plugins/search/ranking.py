@@ -7,8 +7,7 @@ term in the document, each field by its weight, and ``idf(t) = ln(1 + (N - n + 0
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import attrs
 
@@ -45,9 +44,14 @@ class Statistics:
         return math.log(1 + (self.documents - occurs + 0.5) / (occurs + 0.5))
 
 
-def score(words: str, length: int, weights: Sequence[float], terms: Iterable[Term], statistics: Statistics) -> float:
+def score(words: str, length: int, weights: Sequence[float], terms: Sequence[Term], statistics: Statistics) -> float:
     """The score of a document with these `words` (fields divided by ``|``) and `weights` of its fields."""
-    fields = [Counter(field.split()) for field in words.split("|")]
+    # Most words of a document are none of the query's: they are looked at once, not once for each term.
+    wanted = frozenset[str]().union(*(term.words for term in terms))
+    begins = tuple(term.prefix for term in terms if term.prefix)
+    fields = [
+        [word for word in field.split() if word in wanted or word.startswith(begins)] for field in words.split("|")
+    ]
     norm = K1 * (1 - B + B * length / (statistics.mean_length or 1))
     total = 0.0
     for term in terms:
@@ -59,12 +63,14 @@ def score(words: str, length: int, weights: Sequence[float], terms: Iterable[Ter
     return total
 
 
-def _frequency(fields: Sequence[Counter[str]], weights: Sequence[float], words: frozenset[str]) -> float:
-    return sum(weight * sum(field[word] for word in words) for field, weight in zip(fields, weights, strict=False))
-
-
-def _begun(fields: Sequence[Counter[str]], weights: Sequence[float], prefix: str) -> float:
+def _frequency(fields: Sequence[list[str]], weights: Sequence[float], words: frozenset[str]) -> float:
     return sum(
-        weight * sum(count for word, count in field.items() if word.startswith(prefix))
+        weight * sum(1 for word in field if word in words) for field, weight in zip(fields, weights, strict=False)
+    )
+
+
+def _begun(fields: Sequence[list[str]], weights: Sequence[float], prefix: str) -> float:
+    return sum(
+        weight * sum(1 for word in field if word.startswith(prefix))
         for field, weight in zip(fields, weights, strict=False)
     )

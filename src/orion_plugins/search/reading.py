@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +24,8 @@ from orion_plugins.search.words import may_continue, stem
 
 DEPTH = 1000
 """How many hits can be reached by paging, and how many are scored at most."""
+AT_ONCE = 50_000
+"""How many words are looked at before others have a turn."""
 _LAST = "\U0010fffd"
 
 
@@ -75,7 +78,7 @@ class Reader:
             ranked = [(self._score(item, scored, statistics), item) for item in found]
         else:
             found, total = await self._candidates(terms, scored, statistics)
-            every = [(self._score(item, scored, statistics), item) for item in found]
+            every = await self._scored(found, scored, statistics)
             every.sort(key=lambda pair: (-pair[1].matched, -pair[1].whole, -pair[0], pair[1].doc_id))
             ranked = every[offset : offset + limit]
         return await self._load(ranked, scored, total)
@@ -274,6 +277,20 @@ class Reader:
         )
 
     # Answers
+
+    async def _scored(
+        self, found: Sequence[Found], terms: Sequence[Term], statistics: Statistics
+    ) -> list[tuple[float, Found]]:
+        scored = []
+        words = 0
+        for item in found:
+            scored.append((self._score(item, terms, statistics), item))
+            words += item.length
+            if words > AT_ONCE:
+                # Long documents take seconds together: everybody else has a turn meanwhile.
+                words = 0
+                await asyncio.sleep(0)
+        return scored
 
     def _score(self, found: Found, terms: Sequence[Term], statistics: Statistics) -> float:
         return score(found.words, found.length, self.layout.weights, terms, statistics)

@@ -186,8 +186,9 @@ class SearchService(Search):
         """Remove a person's documents and words from every generation, and take none that still come (S31)."""
         person = str(event.user_id)
         await self.db.fetch("INSERT INTO search_erased (person) VALUES ($1) ON CONFLICT (person) DO NOTHING", person)
-        for name, declared in sorted(self.declared.items()):
-            batch = await Batch.begin(self.db, name, declared.order)
+        # Those too that nobody declares any more: their documents are still there.
+        for name in [row["name"] for row in await self.db.fetch("SELECT name FROM search_indexes ORDER BY name")]:
+            batch = await Batch.begin(self.db, name, {})
             for row in await self.db.fetch(
                 "SELECT id, state FROM search_sources WHERE index_name = $1 AND owner = $2", name, person
             ):

@@ -94,7 +94,8 @@ class Word(Table, tablename="search_words"):
 
 
 class TaskRow(Table, tablename="search_tasks"):
-    """One accepted piece of work. `cursor` and `done` say how far it is; `outcomes` is a JSON list."""
+    """One accepted piece of work. `cursor` and `done` say how far it is, `moved_at` since when; `outcomes` is a JSON
+    list."""
 
     id = UUID(primary_key=True, default=None)
     index_name = Varchar(100)
@@ -107,6 +108,7 @@ class TaskRow(Table, tablename="search_tasks"):
     detail = Text()
     created_at = Timestamptz(default=None)
     started_at = Timestamptz(default=None, null=True)
+    moved_at = Timestamptz(default=None, null=True)
     finished_at = Timestamptz(default=None, null=True)
 
 

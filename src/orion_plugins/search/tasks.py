@@ -21,7 +21,7 @@ from orion_core.filters import MAX_WHOLE
 from orion_core.ids import new_id
 from orion_core.plugin import Searchable
 from orion_core.ports.clock import Clock
-from orion_core.ports.database import Database
+from orion_core.ports.database import Database, DatabaseUnavailable
 from orion_plugins.search.dialect import is_sound, rewrite
 from orion_plugins.search.documents import MAX_ID, Layout, State, read
 from orion_plugins.search.tables import TaskPart, TaskRow
@@ -32,7 +32,7 @@ log = logging.getLogger("orion.search")
 
 UNFINISHED = ("waiting", "running")
 PATIENCE = timedelta(minutes=15)
-"""How long a rebuild waits for an owner that is away."""
+"""How long a rebuild waits for an owner that is away, since it last got on."""
 STEP = 100
 """Documents per transaction."""
 Pages = Callable[[str], Awaitable[Any]]
@@ -100,8 +100,10 @@ class Tasks:
             return True
         try:
             await (self._add(task) if task.kind == "documents" else self._rebuild(task))
+        except DatabaseUnavailable:
+            raise
         except Unavailable:
-            if task.started_at is None or self.clock.now() - task.started_at < PATIENCE:
+            if task.moved_at is None or self.clock.now() - task.moved_at < PATIENCE:
                 raise
             await self._fail(task, f"{self.indexes[index].service} cannot be reached")
         except Exception as error:
@@ -116,9 +118,10 @@ class Tasks:
         return now if same else None
 
     async def _save(self, task: TaskRow, **columns: Any) -> None:
+        now = self.clock.now()
         if task.started_at is None:
-            columns["started_at"] = self.clock.now()
-        changed: dict[Column | str, Any] = {"status": "running"}
+            columns["started_at"] = now
+        changed: dict[Column | str, Any] = {"status": "running", "moved_at": now}
         changed.update(columns)
         await TaskRow.update(changed).where(TaskRow.id == task.id)
 

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import itertools
 import random
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from orion_core.context import ANONYMOUS
 from orion_core.contracts.users import UserErased
 from orion_core.errors import Malformed, NotFound, Unauthenticated
 from orion_plugins.search.dialect import is_sound
+from orion_plugins.search.words import normalise, stem, tokens
 
 QUIET = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -239,6 +241,85 @@ async def test_a_phrase_stands_side_by_side_in_one_field(database_url: str) -> N
         assert await ids(service, '"Analytical Engine"') == ["yes"]
         assert await ids(service, 'the "analytical engine" is missing') == ["yes"]
         assert sorted(await ids(service, 'engine -"analytical engine"')) == ["apart", "fields", "turned"]
+
+
+def _says(fields: list[list[str]], phrase: Sequence[str]) -> bool:
+    count = len(phrase)
+    return any(field[at : at + count] == [*phrase] for field in fields for at in range(len(field) - count + 1))
+
+
+def test_hits_are_those_that_counting_finds(database_url: str, orion_runner: asyncio.Runner) -> None:
+    """S12, S13, S15, S16, as a property: for every query the hits and their number are what reading all documents says;
+    a phrase stands side by side, an excluded word is nowhere, and who has more of the words comes first."""
+    vocabulary = ["brass", "brassy", "engine", "engines", "steam", "灯泡", "résumé"]
+    rng = random.Random(16)
+    documents = {
+        f"{number:02}": {name: " ".join(rng.choices(vocabulary, k=rng.randrange(4))) for name in ("title", "body")}
+        for number in range(40)
+    }
+    parts = [
+        *vocabulary,
+        "br",
+        "en",
+        '"brass engine"',
+        '"steam steam"',
+        "-steam",
+        "-engine",
+        '-"brass steam"',
+        "nothing",
+    ]
+
+    async def opened() -> Any:
+        entered = searching(database_url)
+        service = await entered.__aenter__()
+        await put(service, [{"id": number, **document} for number, document in documents.items()])
+        return entered, service
+
+    entered, service = orion_runner.run(opened())
+
+    @QUIET
+    @given(
+        chosen=st.lists(st.sampled_from(parts), min_size=1, max_size=4),
+        finished=st.booleans(),
+        mode=st.sampled_from(["any", "all"]),
+    )
+    def check(chosen: list[str], finished: bool, mode: str) -> None:
+        matched = {}
+        words = list(dict.fromkeys(normalise(part) for part in chosen if part[0] not in '-"'))
+        last = chosen[-1] if not finished and chosen[-1][0] not in '-"' else ""
+        for number, document in documents.items():
+            fields = [[token.word for token in tokens(text)] for text in document.values()]
+            every = {word for field in fields for word in field}
+            stems = {stem(word) for word in every}
+            count = sum(
+                stem(word) in stems or (word == normalise(last) and any(other.startswith(word) for other in every))
+                for word in words
+            )
+            wanted = [part.strip('"').split() for part in chosen if part[0] == '"']
+            unwanted = [part[1:] for part in chosen if part[0] == "-"]
+            if (
+                (count == len(words) or (count and mode == "any"))
+                and all(_says(fields, phrase) for phrase in wanted)
+                and not any(
+                    _says(fields, part.strip('"').split()) if part[0] == '"' else stem(part) in stems
+                    for part in unwanted
+                )
+            ):
+                matched[number] = count
+
+        async def ask() -> None:
+            found = await find(service, " ".join(chosen) + " " * finished, mode=mode)
+            assert sorted(hit.id for hit in found.items) == sorted(matched)
+            assert found.total == len(matched)
+            counts = [matched[hit.id] for hit in found.items]
+            assert counts == sorted(counts, reverse=True)
+
+        orion_runner.run(ask())
+
+    try:
+        check()
+    finally:
+        orion_runner.run(entered.__aexit__(None, None, None))
 
 
 async def test_an_excluded_word_occurs_in_no_hit(database_url: str) -> None:
@@ -455,6 +536,19 @@ async def test_erasing_a_person_takes_documents_words_and_what_still_comes(datab
         for table in ("sources", "documents", "words", "values", "tasks", "task_parts"):
             assert "walrus" not in str(await service.db.fetch(f"SELECT * FROM search_{table}"))
         assert await is_sound(service.db)
+
+
+async def test_a_person_is_erased_from_an_index_that_nobody_declares_any_more(tmp_path: Path) -> None:
+    """S31: the plugin is gone, its documents are not."""
+    url = f"sqlite:///{tmp_path}/{{service}}.db"
+    async with searching(url) as service:
+        await put(service, [{"id": "1", "title": "walrus", "owner": str(ADA)}])
+    async with searching(url, with_index("others")) as service:
+        async with service.db.transaction():
+            await service.forget(UserErased(ADA, datetime.now(UTC)))
+
+        for table in ("sources", "documents", "words", "values"):
+            assert "walrus" not in str(await service.db.fetch(f"SELECT * FROM search_{table}"))
 
 
 PERSONAL = with_index(

@@ -255,6 +255,32 @@ async def test_a_rebuild_waits_for_an_owner_that_is_away_but_not_for_ever(databa
         assert (await report(service, task)).task.status == "failed"
 
 
+async def test_a_long_rebuild_has_patience_again_after_every_page(database_url: str) -> None:
+    """S5: what counts is how long the owner is away, not how long the rebuild takes."""
+    owner = Owner({"id": "1"}, {"id": "2"}, {"id": "3"})
+    async with searching(database_url, PAGED, owner=owner) as service:
+        with acting(SYSTEM):
+            task = await service.rebuild("notes")
+
+        async def later() -> None:
+            service.clock.advance(timedelta(minutes=10))  # type: ignore[attr-defined]  # the kit's
+
+        async def away() -> None:
+            raise Unavailable("the owner is away")
+
+        owner.before = later
+        for _ in range(3):
+            await service.work.step("notes")
+        owner.before = away
+        with pytest.raises(Retry):
+            await service.carry_on("notes")
+        owner.before = later
+        await service.carry_on("notes")
+
+        assert (await report(service, task)).task.status == "succeeded"
+        assert await ids(service) == ["1", "2", "3"]
+
+
 async def test_an_index_without_an_owner_to_ask_is_rebuilt_from_what_is_stored(database_url: str) -> None:
     """S5."""
     async with searching(database_url) as service:

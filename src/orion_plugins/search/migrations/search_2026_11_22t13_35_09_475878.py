@@ -944,6 +944,27 @@ async def forwards() -> MigrationManager:
     manager.add_column(
         table_class_name="TaskRow",
         tablename="search_tasks",
+        column_name="moved_at",
+        db_column_name="moved_at",
+        column_class_name="Timestamptz",
+        column_class=Timestamptz,
+        params={
+            "default": None,
+            "null": True,
+            "primary_key": False,
+            "unique": False,
+            "index": False,
+            "index_method": IndexMethod.btree,
+            "choices": None,
+            "db_column_name": None,
+            "secret": False,
+        },
+        schema=None,
+    )
+
+    manager.add_column(
+        table_class_name="TaskRow",
+        tablename="search_tasks",
         column_name="finished_at",
         db_column_name="finished_at",
         column_class_name="Timestamptz",
