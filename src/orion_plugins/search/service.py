@@ -103,10 +103,12 @@ class SearchService(Search):
         for _ in range(3):
             row = (await self.db.fetch(_SERVING, query.index))[0]
             layout = Layout.loads(row["layout"])
+            # What has been closed since this generation was built is closed at once.
+            is_open = bool(layout.open_to_all) and {*layout.open_to_all} <= {*declared.searchable.open_to_all}
             page = await Reader(
                 self.db,
                 layout,
-                View.of(current().actor, declared.searchable, row["serving"], bool(layout.open_to_all)),
+                View.of(current().actor, declared.searchable, row["serving"], is_open),
                 asked,
                 filters.parse(query.filter, layout.types),
                 filters.sorting(query.sort, layout.types),

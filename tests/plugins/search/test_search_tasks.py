@@ -15,6 +15,8 @@ from typing import Any
 import attrs
 import pytest
 from search_kit import (
+    ADA,
+    GRACE,
     NOTES,
     NoteRemoved,
     NoteWritten,
@@ -303,6 +305,21 @@ async def test_a_changed_declaration_is_followed_by_a_rebuild_at_the_next_start(
             pass
         assert await ids(service, "engine") == []
         assert await ids(service, "brass", filter="pages eq 1") == ["1"]
+
+
+async def test_a_field_that_is_no_longer_open_to_all_is_closed_before_the_rebuild(tmp_path: Path) -> None:
+    """S21: a rebuild may take long, or fail."""
+    url = f"sqlite:///{tmp_path}/{{service}}.db"
+    async with searching(url, with_index("notes", open_to_all=["title", "body"])) as service:
+        await put(service, [{"id": "1", "title": "engine", "body": "brass", "owner": str(ADA)}])
+        assert await ids(service, "brass", user(GRACE)) == ["1"]
+    async with searching(url, with_index("notes", open_to_all=["title"])) as service:
+        assert await ids(service, "", user(GRACE)) == []
+        assert await ids(service, "brass", user(ADA)) == ["1"]
+        while await service.work.step("notes"):
+            pass
+        assert await ids(service, "engine", user(GRACE)) == ["1"]
+        assert await ids(service, "brass", user(GRACE)) == []
 
 
 async def test_an_old_generation_goes_when_no_query_can_be_on_it_any_more(database_url: str) -> None:
