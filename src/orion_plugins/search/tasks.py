@@ -118,17 +118,16 @@ class Tasks:
         return now if same else None
 
     async def _save(self, task: TaskRow, **columns: Any) -> None:
-        now = self.clock.now()
+        now = columns.get("finished_at", self.clock.now())
         if task.started_at is None:
-            columns["started_at"] = now
+            task.started_at = columns["started_at"] = now
         changed: dict[Column | str, Any] = {"status": "running", "moved_at": now}
         changed.update(columns)
         await TaskRow.update(changed).where(TaskRow.id == task.id)
 
     async def _finish(self, task: TaskRow, status: str, detail: str = "", **columns: Any) -> None:
-        now = self.clock.now()
         await TaskPart.delete().where(TaskPart.task == task.id)
-        await self._save(task, status=status, detail=detail, finished_at=now, **columns)
+        await self._save(task, status=status, detail=detail, finished_at=self.clock.now(), **columns)
 
     async def _fail(self, task: TaskRow, detail: str) -> None:
         """End the task; the generation that answers stays."""
@@ -148,6 +147,7 @@ class Tasks:
         )
 
     async def _check(self, task: TaskRow) -> None:
+        await self._save(task)
         sound = await is_sound(self.db)
         if not sound:
             log.error("the full text of search is damaged: making it anew from the documents")

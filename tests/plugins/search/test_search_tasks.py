@@ -126,6 +126,22 @@ async def test_a_task_takes_at_most_ten_thousand_documents_and_needs_a_permissio
             await service.tasks("x", 10)
 
 
+async def test_the_times_of_a_task_are_in_their_order(tmp_path: Path) -> None:
+    """S3: accepted, started, finished; a check of the full text as well."""
+    async with searching(f"sqlite:///{tmp_path}/{{service}}.db") as service:
+        await put(service, [{"id": str(number), "title": "engine"} for number in range(150)])
+        while await service.work.step(""):
+            pass
+        with acting(SYSTEM):
+            tasks = (await service.tasks("", 10)).items
+
+        assert {task.kind for task in tasks} == {"documents", "check"}
+        for task in tasks:
+            assert task.started_at is not None
+            assert task.finished_at is not None
+            assert task.created_at <= task.started_at <= task.finished_at, task.kind
+
+
 async def test_an_older_version_of_an_added_document_changes_nothing(database_url: str) -> None:
     """S2."""
     async with searching(database_url) as service:
