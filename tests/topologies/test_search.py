@@ -172,7 +172,7 @@ async def test_parameters_out_of_range_are_refused(orion: Orion, params: dict[st
 
 
 @pytest.mark.parametrize(
-    "q", ['"', "*", "NEAR(a b)", "name:ada", "^ada", "a | b & !c:*", "\x00", "-", "' OR 1=1 --", "(" * 99]
+    "q", ['"', "*", "NEAR(zz zy)", "name:zz", "^zz", "zx | zy & !zz:*", "\x00", "-", "' OR 1=1 --", "(" * 99]
 )
 async def test_signs_of_databases_are_signs_and_nothing_else(orion: Orion, q: str) -> None:
     """S22."""
