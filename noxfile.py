@@ -90,6 +90,7 @@ def benchmarks(session: nox.Session) -> None:
     install(session)
     session.run("python", "benchmarks/footprint.py", *session.posargs)
     session.run("python", "benchmarks/big_file.py")
+    session.run("python", "benchmarks/search.py")
 
 
 @nox.session(default=False)

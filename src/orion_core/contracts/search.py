@@ -52,7 +52,7 @@ class Mark:
 class Highlight:
     """A piece of a field's text as HTML: escaped, with ``<mark>`` around each word that was found.
 
-    `offsets` are all places in the field's whole text.
+    `offsets` are the places in the field's whole text, the first 100 of them.
     """
 
     field: str

@@ -16,6 +16,7 @@ from orion_core.ports.database import Database
 from orion_plugins.search.dialect import inside
 from orion_plugins.search.documents import FULL, MAX_VALUE, OPEN, moment
 from orion_plugins.search.queries import Phrase
+from orion_plugins.search.words import may_continue
 
 _SIGNS = {"eq": "=", "gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
@@ -57,6 +58,12 @@ class View:
             return cls((open_form, full), mine, False, open_form)
         return cls((full,), mine, False, "")
 
+    @property
+    def reach(self) -> tuple[tuple[str, str], ...]:
+        """The scopes with the person whose documents alone are seen of each, empty for those of all."""
+        *others, full = self.scopes
+        return (*((scope, "") for scope in others), (full, "" if self.everything else self.person))
+
     def condition(self, arguments: Arguments) -> str:
         """The condition on a document `d`. The open form of one's own documents is left out: the full one is there."""
         full = self.scopes[-1]
@@ -70,7 +77,8 @@ class View:
 
 def phrased(db: Database, phrase: Phrase, arguments: Arguments) -> str:
     """The condition that the words of `phrase` stand side by side."""
-    place = inside(db, "d.words", arguments.add(f" {' '.join(phrase)} "))
+    end = "" if may_continue(phrase[-1]) else " "
+    place = inside(db, "d.words", arguments.add(f" {' '.join(phrase)}{end}"))
     return f"({place} > 0)"
 
 

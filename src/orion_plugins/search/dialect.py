@@ -1,23 +1,25 @@
 """What differs between SQLite and PostgreSQL: full text, and the order of text.
 
 Both are given words that are normalised already, each with its scope in front (``7f.ada``), so that one table serves
-all generations and a query meets only words of its own scope. SQLite keeps them in an FTS5 table whose content is
-`search_documents` itself, PostgreSQL in a generated `tsvector` with a GIN index. The tokenizer `ascii` takes everything
-outside ASCII for part of a word: what a letter is, is decided in one place, `words.py`, for both.
+all generations and a query meets only words of its own scope. One more stands for the owner (``7f@...``): with it, what
+a query costs depends on what its caller may see, and not on what others wrote. SQLite keeps them in an FTS5 table whose
+content is `search_documents` itself, PostgreSQL in a generated `tsvector` with a GIN index. The tokenizer `ascii` takes
+everything outside ASCII for part of a word: what a letter is, is decided in one place, `words.py`, for both.
 """
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Iterable
 
 from orion_core.ports.database import Database, DatabaseUnavailable
 
-_WITH_SCOPE = "replace(words, ' ', ' ' || scope || '.')"
+_WITH_SCOPE = "replace(words, ' ', ' ' || scope || '.') || ' ' || scope || '@'"
 SQLITE_UP = (
-    f"ALTER TABLE search_documents ADD COLUMN tokens TEXT GENERATED ALWAYS AS ({_WITH_SCOPE}) VIRTUAL",
+    f"ALTER TABLE search_documents ADD COLUMN tokens TEXT GENERATED ALWAYS AS ({_WITH_SCOPE} || hex(owner)) VIRTUAL",
     """CREATE VIRTUAL TABLE search_text USING fts5(tokens, content='search_documents', content_rowid='position',
-    detail='none', columnsize=0, tokenize="ascii tokenchars '.'")""",
+    detail='none', columnsize=0, tokenize="ascii tokenchars '.@'")""",
 )
 SQLITE_DOWN = ("DROP TABLE search_text", "ALTER TABLE search_documents DROP COLUMN tokens")
 # Text that is compared and sorted by code point, as SQLite does it everywhere.
@@ -34,7 +36,7 @@ POSTGRES_UP = (
         for column in columns
     ),
     f"""ALTER TABLE search_documents ADD COLUMN lexemes tsvector
-    GENERATED ALWAYS AS (array_to_tsvector(string_to_array(btrim({_WITH_SCOPE}), ' '))) STORED""",
+    GENERATED ALWAYS AS (array_to_tsvector(string_to_array(btrim({_WITH_SCOPE} || md5(owner)), ' '))) STORED""",
     "CREATE INDEX search_documents_lexemes ON search_documents USING gin (lexemes)",
 )
 POSTGRES_DOWN = ("DROP INDEX search_documents_lexemes", "ALTER TABLE search_documents DROP COLUMN lexemes")
@@ -57,15 +59,27 @@ def matching(db: Database, argument: str) -> str:
     return f"SELECT position FROM search_documents WHERE lexemes @@ CAST(CAST({argument} AS text) AS tsquery)"
 
 
-def expression(db: Database, scopes: Iterable[str], words: Iterable[str], prefix: str = "") -> str:
-    """One text that fits every document with at least one of `words`, or a word beginning with `prefix`."""
-    pairs = [(scope, word) for scope in scopes for word in words]
-    begins = [(scope, prefix) for scope in scopes if prefix]
-    if is_sqlite(db):
-        wanted = [f'"{scope}.{word}"' for scope, word in pairs]
-        return " OR ".join(wanted + [f'"{scope}.{word}" *' for scope, word in begins])
-    wanted = [f"'{scope}.{word}'" for scope, word in pairs]
-    return " | ".join(wanted + [f"'{scope}.{word}':*" for scope, word in begins])
+def expression(db: Database, scopes: Iterable[tuple[str, str]], words: Iterable[str], prefix: str = "") -> str:
+    """One text that fits every document with at least one of `words`, or a word beginning with `prefix`.
+
+    `scopes` are given with the person whose documents alone are wanted, empty for those of all.
+    """
+    sqlite = is_sqlite(db)
+    quote, begins, either, both = ('"', " *", " OR ", " AND ") if sqlite else ("'", ":*", " | ", " & ")
+    found = []
+    for scope, person in scopes:
+        wanted = [f"{quote}{scope}.{word}{quote}" for word in words]
+        if prefix:
+            wanted.append(f"{quote}{scope}.{prefix}{quote}{begins}")
+        fits = either.join(wanted)
+        if person:
+            # As the columns above have it.
+            digest = (
+                person.encode().hex() if sqlite else hashlib.md5(person.encode(), usedforsecurity=False).hexdigest()
+            )
+            fits = f"({fits}){both}{quote}{scope}@{digest}{quote}"
+        found.append(fits)
+    return either.join(found)
 
 
 async def put_words(db: Database, position: int) -> None:

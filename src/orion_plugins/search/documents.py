@@ -26,6 +26,7 @@ from orion_core.plugin import Searchable
 from orion_plugins.search.words import clean, tokens
 
 MAX_ID = 256
+MAX_DEPTH = 50
 MAX_WORDS = 10_000
 MAX_BYTES = 400_000
 """What of a document's text is indexed at most; a full-text value of PostgreSQL ends at a million bytes."""
@@ -178,13 +179,15 @@ def read(declared: Searchable, given: Any) -> tuple[str, dict[str, Any]]:
     doc_id = given.get("id")
     if not isinstance(doc_id, str) or not 1 <= len(doc_id) <= MAX_ID or clean(doc_id) != doc_id:
         raise ValueError(f"id must be text of 1 to {MAX_ID} characters")
-    fields = {name: _cleaned(item) for name, item in given.items() if name != "id"}
+    fields: dict[str, Any] = _cleaned({name: item for name, item in given.items() if name != "id"})
     for name in declared.text:
         if not all(isinstance(item, str) for item in _several(fields.get(name))):
             raise ValueError(f"{name} must be text or a list of texts")
     for name, kind in declared.filterable.items():
         for item in _several({**fields, "id": doc_id}.get(name)):
             stored(name, kind, item)
+    if declared.owner and not isinstance({**fields, "id": doc_id}.get(declared.owner), str | None):
+        raise ValueError(f"{declared.owner} must be text: the id of a person")
     json.dumps(fields, allow_nan=False)
     return doc_id, fields
 
@@ -271,11 +274,13 @@ def _several(item: Any) -> list[Any]:
     return [] if item is None else list(item) if isinstance(item, (list, tuple)) else [item]
 
 
-def _cleaned(item: Any) -> Any:
+def _cleaned(item: Any, depth: int = 0) -> Any:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"must have at most {MAX_DEPTH} levels")
     if isinstance(item, str):
         return clean(item)
     if isinstance(item, Mapping):
-        return {clean(str(name)): _cleaned(part) for name, part in item.items()}
+        return {clean(str(name)): _cleaned(part, depth + 1) for name, part in item.items()}
     if isinstance(item, (list, tuple)):
-        return [_cleaned(part) for part in item]
+        return [_cleaned(part, depth + 1) for part in item]
     return item

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from orion_core.contracts.search import Highlight, Mark
 from orion_plugins.search.queries import Phrase
-from orion_plugins.search.words import Token, tokens
+from orion_plugins.search.words import Token, may_continue, tokens
 
 LENGTH = 240
 BEFORE = 60
@@ -28,11 +28,12 @@ def highlight(field: str, text: str, fits: Callable[[str], bool], phrases: Seque
 
 def _places(found: Sequence[Token], phrase: Phrase) -> list[tuple[int, int]]:
     words = [token.word for token in found]
-    count = len(phrase)
+    *before, last = phrase
+    begins = may_continue(last)
     return [
-        (found[at].start, found[at + count - 1].end)
-        for at in range(len(words) - count + 1)
-        if tuple(words[at : at + count]) == phrase
+        (found[at - len(before)].start, found[at].end)
+        for at in range(len(before), len(words))
+        if (words[at] == last or (begins and words[at].startswith(last))) and words[at - len(before) : at] == before
     ]
 
 

@@ -11,7 +11,7 @@ import re
 import attrs
 
 from orion_core.errors import FieldError, Malformed
-from orion_plugins.search.words import is_single, tokens
+from orion_plugins.search.words import tokens
 
 MAX_TEXT = 1024
 MAX_WORDS = 32
@@ -71,11 +71,6 @@ def _words(text: str, *, whole: bool) -> Phrase:
     found = list(tokens(text))
     kept = [token.word for at, token in enumerate(found) if not token.ends or (whole and at < len(found) - 1)]
     return tuple(kept)
-
-
-def may_continue(word: str) -> bool:
-    """Whether `word` also stands for longer ones without being the last: a single character of a script in pairs."""
-    return is_single(word)
 
 
 def _malformed(code: str, detail: str) -> Malformed:

@@ -7,7 +7,7 @@ term in the document, each field by its weight, and ``idf(t) = ln(1 + (N - n + 0
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import attrs
 
@@ -44,28 +44,25 @@ class Statistics:
         return math.log(1 + (self.documents - occurs + 0.5) / (occurs + 0.5))
 
 
-def score(words: str, length: int, weights: Sequence[float], terms: Iterable[Term], statistics: Statistics) -> float:
+def score(words: str, length: int, weights: Sequence[float], terms: Sequence[Term], statistics: Statistics) -> float:
     """The score of a document with these `words` (fields divided by ``|``) and `weights` of its fields."""
-    fields = [field.split() for field in words.split("|")]
+    # Most words of a document are none of the query's: they are looked at once, not once for each term.
+    wanted = frozenset[str]().union(*(term.words for term in terms))
+    begins = tuple(term.prefix for term in terms if term.prefix)
+    weighted: dict[str, float] = {}
+    for field, weight in zip(words.split("|"), weights, strict=False):
+        for word in field.split():
+            if word in wanted or word.startswith(begins):
+                weighted[word] = weighted.get(word, 0.0) + weight
     norm = K1 * (1 - B + B * length / (statistics.mean_length or 1))
     total = 0.0
     for term in terms:
-        whole = _frequency(fields, weights, term.words)
-        if whole:
-            total += statistics.idf(term.documents) * whole * (K1 + 1) / (whole + norm)
-        elif term.prefix and (begun := _begun(fields, weights, term.prefix)):
-            total += statistics.idf(term.longer) * begun * (K1 + 1) / (begun + norm)
+        # Exact sums: a set has another order in each process, and equal documents must have equal scores.
+        frequency = math.fsum(weighted[word] for word in term.words if word in weighted)
+        occurs = term.documents
+        if not frequency and term.prefix:
+            frequency = math.fsum(count for word, count in weighted.items() if word.startswith(term.prefix))
+            occurs = term.longer
+        if frequency:
+            total += statistics.idf(occurs) * frequency * (K1 + 1) / (frequency + norm)
     return total
-
-
-def _frequency(fields: Sequence[list[str]], weights: Sequence[float], words: frozenset[str]) -> float:
-    return sum(
-        weight * sum(1 for word in field if word in words) for field, weight in zip(fields, weights, strict=False)
-    )
-
-
-def _begun(fields: Sequence[list[str]], weights: Sequence[float], prefix: str) -> float:
-    return sum(
-        weight * sum(1 for word in field if word.startswith(prefix))
-        for field, weight in zip(fields, weights, strict=False)
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -17,12 +18,14 @@ from orion_plugins.search.conditions import Arguments, View, filtered, phrased, 
 from orion_plugins.search.dialect import expression, matching
 from orion_plugins.search.documents import Layout, text_of
 from orion_plugins.search.highlights import highlight
-from orion_plugins.search.queries import Asked, may_continue
+from orion_plugins.search.queries import Asked
 from orion_plugins.search.ranking import Statistics, Term, score
-from orion_plugins.search.words import stem
+from orion_plugins.search.words import may_continue, stem
 
 DEPTH = 1000
 """How many hits can be reached by paging, and how many are scored at most."""
+AT_ONCE = 50_000
+"""How many words are looked at before others have a turn."""
 _LAST = "\U0010fffd"
 
 
@@ -75,7 +78,7 @@ class Reader:
             ranked = [(self._score(item, scored, statistics), item) for item in found]
         else:
             found, total = await self._candidates(terms, scored, statistics)
-            every = [(self._score(item, scored, statistics), item) for item in found]
+            every = await self._scored(found, scored, statistics)
             every.sort(key=lambda pair: (-pair[1].matched, -pair[1].whole, -pair[0], pair[1].doc_id))
             ranked = every[offset : offset + limit]
         return await self._load(ranked, scored, total)
@@ -91,14 +94,18 @@ class Reader:
             Term(
                 words=families[word],
                 documents=0,
-                prefix=word if word == self.asked.prefix or may_continue(word) else "",
+                prefix=word if word == self.asked.prefix else _rest(word),
             )
             for word in self.asked.words
         ]
 
     def _phrase_terms(self) -> list[Term]:
-        words = dict.fromkeys(word for phrase in self.asked.phrases for word in phrase)
-        return [Term(frozenset((word,)), 0) for word in words]
+        words = dict.fromkeys(
+            (word, _rest(word) if at == len(phrase) else "")
+            for phrase in self.asked.phrases
+            for at, word in enumerate(phrase, 1)
+        )
+        return [Term(frozenset((word,)), 0, prefix) for word, prefix in words]
 
     async def _families(self, words: Sequence[str]) -> dict[str, frozenset[str]]:
         arguments = Arguments()
@@ -176,7 +183,7 @@ class Reader:
 
     async def _occurs(self, words: Sequence[str], prefix: str) -> int:
         arguments = Arguments()
-        wanted = arguments.add(expression(self.db, self.view.scopes, words, prefix))
+        wanted = arguments.add(expression(self.db, self.view.reach, words, prefix))
         rows = await self.db.fetch(
             f"SELECT count(*) AS count FROM search_documents d WHERE d.position IN ({matching(self.db, wanted)}) "
             f"AND {self.view.condition(arguments)}",
@@ -216,8 +223,11 @@ class Reader:
         columns, keys = sorted_by(self.orders, self.layout.types, arguments)
         source = await self._from(terms, arguments)
         rows = await self.db.fetch(
-            f"SELECT * FROM (SELECT d.position, d.doc_id, d.words, d.length, count(*) OVER () AS total{columns} "
-            f"FROM {source}) AS found ORDER BY {keys}found.doc_id LIMIT {limit} OFFSET {offset}",
+            # Words are read for the page alone: a sort carries its columns for every hit.
+            f"SELECT found.*, w.words, w.length FROM (SELECT * FROM "
+            f"(SELECT d.position, d.doc_id, count(*) OVER () AS total{columns} FROM {source}) AS found "
+            f"ORDER BY {keys}found.doc_id LIMIT {limit} OFFSET {offset}) AS found "
+            f"JOIN search_documents w ON w.position = found.position ORDER BY {keys}found.doc_id",
             *arguments.values,
         )
         found, total = _found(rows)
@@ -225,19 +235,19 @@ class Reader:
 
     async def _from(self, terms: Sequence[Term], arguments: Arguments, rarity: Sequence[int] = ()) -> str:
         """The FROM and WHERE of all hits. What the caller may see is always joined by AND."""
-        db, scopes = self.db, self.view.scopes
+        db, reach = self.db, self.view.reach
         conditions = [self.view.condition(arguments)]
         for phrase in self.asked.phrases:
-            conditions += [
-                f"d.position IN ({matching(db, arguments.add(expression(db, scopes, [word])))})" for word in phrase
-            ]
+            for at, word in enumerate(phrase, 1):
+                contained = expression(db, reach, [word], _rest(word) if at == len(phrase) else "")
+                conditions.append(f"d.position IN ({matching(db, arguments.add(contained))})")
             conditions.append(phrased(db, phrase, arguments))
         for phrase in self.asked.excluded:
             if len(phrase) > 1:
                 conditions.append(f"NOT {phrased(db, phrase, arguments)}")
                 continue
             family = (await self._families(phrase))[phrase[0]]
-            excluded = arguments.add(expression(db, scopes, sorted(family)))
+            excluded = arguments.add(expression(db, reach, sorted(family), _rest(phrase[0])))
             conditions.append(f"d.position NOT IN ({matching(db, excluded)})")
         if self.wanted is not None:
             conditions.append(filtered(db, self.wanted, self.layout.types, arguments))
@@ -248,14 +258,14 @@ class Reader:
         return f"{self._hits(terms, arguments, rarity)} WHERE {' AND '.join(conditions)}"
 
     def _hits(self, terms: Sequence[Term], arguments: Arguments, rarity: Sequence[int]) -> str:
-        db, scopes = self.db, self.view.scopes
+        db, reach = self.db, self.view.reach
         selects = []
         for at, term in enumerate(terms):
             weight = rarity[at] if rarity else 0
             words = sorted(term.words)
-            whole = matching(db, arguments.add(expression(db, scopes, words)))
+            whole = matching(db, arguments.add(expression(db, reach, words)))
             if term.prefix:
-                begun = matching(db, arguments.add(expression(db, scopes, words, term.prefix)))
+                begun = matching(db, arguments.add(expression(db, reach, words, term.prefix)))
                 selects.append(f"SELECT position, 1 AS matched, 0 AS whole, 0 AS weight FROM ({begun}) AS t{at}")
                 selects.append(f"SELECT position, 0, 1, {weight} FROM ({whole}) AS w{at}")
             else:
@@ -268,6 +278,20 @@ class Reader:
 
     # Answers
 
+    async def _scored(
+        self, found: Sequence[Found], terms: Sequence[Term], statistics: Statistics
+    ) -> list[tuple[float, Found]]:
+        scored = []
+        words = 0
+        for item in found:
+            scored.append((self._score(item, terms, statistics), item))
+            words += item.length
+            if words > AT_ONCE:
+                # Long documents take seconds together: everybody else has a turn meanwhile.
+                words = 0
+                await asyncio.sleep(0)
+        return scored
+
     def _score(self, found: Found, terms: Sequence[Term], statistics: Statistics) -> float:
         return score(found.words, found.length, self.layout.weights, terms, statistics)
 
@@ -276,8 +300,10 @@ class Reader:
             return Page((), total)
         arguments = Arguments()
         rows = await self.db.fetch(
-            "SELECT position, fields FROM search_documents WHERE position IN "
-            f"({arguments.several([found.position for _, found in ranked])})",
+            "SELECT d.position, d.fields FROM search_documents d WHERE d.position IN "
+            f"({arguments.several([found.position for _, found in ranked])}) "
+            # Once more: a document may have changed hands since it was found.
+            f"AND {self.view.condition(arguments)}",
             *arguments.values,
         )
         fields = {row["position"]: json.loads(row["fields"]) for row in rows}
@@ -297,6 +323,11 @@ class Reader:
             for name, _ in self.layout.text
         ]
         return Hit(found.doc_id, points, Json.of(fields), tuple(each for each in marked if each is not None))
+
+
+def _rest(word: str) -> str:
+    """With what the words begin that `word` stands for although it is finished, empty if there are none."""
+    return word if may_continue(word) else ""
 
 
 def _found(rows: Sequence[dict[str, Any]]) -> tuple[list[Found], int]:

@@ -16,6 +16,9 @@ from orion_core.contracts.search import IndexStatus, Mode, Query, Results, Searc
 from orion_core.web import Cursor, Limit, needs, signed_in
 from orion_plugins.search.lines import read_lines
 
+MAX_BODY = 8 * 1024 * 1024
+"""What a call between processes takes, too."""
+
 
 def _examples(*values: str) -> list[Example]:
     return [Example(value=value) for value in values]
@@ -117,9 +120,10 @@ class SearchAdminRoutes(Controller):
         operation_id="search_add",
         summary="Add documents to an index",
         operation_class=LinesOperation,
+        request_max_body_size=MAX_BODY,
     )
     async def add(self, request: Request[Any, Any, Any], search: NamedDependency[Search], index: FromPath[str]) -> Task:
-        """One JSON object per line (NDJSON), at most 10,000, each with `id` and `version`. Answers 202."""
+        """One JSON object per line (NDJSON), at most 10,000 and 8 MiB, each with `id` and `version`. Answers 202."""
         return await search.add(index, read_lines(await request.body()))
 
     @get("/tasks", opt=needs("search:read"), operation_id="search_tasks", summary="Read tasks")

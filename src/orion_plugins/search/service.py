@@ -103,10 +103,12 @@ class SearchService(Search):
         for _ in range(3):
             row = (await self.db.fetch(_SERVING, query.index))[0]
             layout = Layout.loads(row["layout"])
+            # What has been closed since this generation was built is closed at once.
+            is_open = bool(layout.open_to_all) and {*layout.open_to_all} <= {*declared.searchable.open_to_all}
             page = await Reader(
                 self.db,
                 layout,
-                View.of(current().actor, declared.searchable, row["serving"], bool(layout.open_to_all)),
+                View.of(current().actor, declared.searchable, row["serving"], is_open),
                 asked,
                 filters.parse(query.filter, layout.types),
                 filters.sorting(query.sort, layout.types),
@@ -186,8 +188,9 @@ class SearchService(Search):
         """Remove a person's documents and words from every generation, and take none that still come (S31)."""
         person = str(event.user_id)
         await self.db.fetch("INSERT INTO search_erased (person) VALUES ($1) ON CONFLICT (person) DO NOTHING", person)
-        for name, declared in sorted(self.declared.items()):
-            batch = await Batch.begin(self.db, name, declared.order)
+        # Those too that nobody declares any more: their documents are still there.
+        for name in [row["name"] for row in await self.db.fetch("SELECT name FROM search_indexes ORDER BY name")]:
+            batch = await Batch.begin(self.db, name, {})
             for row in await self.db.fetch(
                 "SELECT id, state FROM search_sources WHERE index_name = $1 AND owner = $2", name, person
             ):

@@ -57,17 +57,18 @@ class Source(Table, tablename="search_sources"):
 class Document(Table, tablename="search_documents"):
     """One form of one document in one generation.
 
-    `fields` is a JSON object. `words` are its words, each after a blank, with ``|`` between fields: what the full text
-    is made of, and where phrases are looked for.
+    `length` stands before the long columns, so that SQLite need not read these to know it. `fields` is a JSON object.
+    `words` are its words, each after a blank, with ``|`` between fields: what the full text is made of, and where
+    phrases are looked for.
     """
 
     position = Position(primary_key=True)
     scope = Varchar(24)
     doc_id = Text()
     owner = Text()
+    length = Integer()
     fields = Text()
     words = Text()
-    length = Integer()
 
 
 class Value(Table, tablename="search_values"):
@@ -93,7 +94,8 @@ class Word(Table, tablename="search_words"):
 
 
 class TaskRow(Table, tablename="search_tasks"):
-    """One accepted piece of work. `cursor` and `done` say how far it is; `outcomes` is a JSON list."""
+    """One accepted piece of work. `cursor` and `done` say how far it is, `moved_at` since when; `outcomes` is a JSON
+    list."""
 
     id = UUID(primary_key=True, default=None)
     index_name = Varchar(100)
@@ -106,6 +108,7 @@ class TaskRow(Table, tablename="search_tasks"):
     detail = Text()
     created_at = Timestamptz(default=None)
     started_at = Timestamptz(default=None, null=True)
+    moved_at = Timestamptz(default=None, null=True)
     finished_at = Timestamptz(default=None, null=True)
 
 

@@ -21,17 +21,18 @@ from orion_core.filters import MAX_WHOLE
 from orion_core.ids import new_id
 from orion_core.plugin import Searchable
 from orion_core.ports.clock import Clock
-from orion_core.ports.database import Database
+from orion_core.ports.database import Database, DatabaseUnavailable
 from orion_plugins.search.dialect import is_sound, rewrite
-from orion_plugins.search.documents import Layout, State, read
+from orion_plugins.search.documents import MAX_ID, Layout, State, read
 from orion_plugins.search.tables import TaskPart, TaskRow
+from orion_plugins.search.words import clean
 from orion_plugins.search.writing import Batch
 
 log = logging.getLogger("orion.search")
 
 UNFINISHED = ("waiting", "running")
 PATIENCE = timedelta(minutes=15)
-"""How long a rebuild waits for an owner that is away."""
+"""How long a rebuild waits for an owner that is away, since it last got on."""
 STEP = 100
 """Documents per transaction."""
 Pages = Callable[[str], Awaitable[Any]]
@@ -99,8 +100,10 @@ class Tasks:
             return True
         try:
             await (self._add(task) if task.kind == "documents" else self._rebuild(task))
+        except DatabaseUnavailable:
+            raise
         except Unavailable:
-            if task.started_at is None or self.clock.now() - task.started_at < PATIENCE:
+            if task.moved_at is None or self.clock.now() - task.moved_at < PATIENCE:
                 raise
             await self._fail(task, f"{self.indexes[index].service} cannot be reached")
         except Exception as error:
@@ -115,16 +118,16 @@ class Tasks:
         return now if same else None
 
     async def _save(self, task: TaskRow, **columns: Any) -> None:
+        now = columns.get("finished_at", self.clock.now())
         if task.started_at is None:
-            columns["started_at"] = self.clock.now()
-        changed: dict[Column | str, Any] = {"status": "running"}
+            task.started_at = columns["started_at"] = now
+        changed: dict[Column | str, Any] = {"status": "running", "moved_at": now}
         changed.update(columns)
         await TaskRow.update(changed).where(TaskRow.id == task.id)
 
     async def _finish(self, task: TaskRow, status: str, detail: str = "", **columns: Any) -> None:
-        now = self.clock.now()
         await TaskPart.delete().where(TaskPart.task == task.id)
-        await self._save(task, status=status, detail=detail, finished_at=now, **columns)
+        await self._save(task, status=status, detail=detail, finished_at=self.clock.now(), **columns)
 
     async def _fail(self, task: TaskRow, detail: str) -> None:
         """End the task; the generation that answers stays."""
@@ -144,6 +147,7 @@ class Tasks:
         )
 
     async def _check(self, task: TaskRow) -> None:
+        await self._save(task)
         sound = await is_sound(self.db)
         if not sound:
             log.error("the full text of search is damaged: making it anew from the documents")
@@ -279,7 +283,7 @@ class Tasks:
 async def _take(batch: Batch, declared: Searchable, given: Any) -> tuple[str, str]:
     """Take one document; its id, and why it was refused or an empty text."""
     doc_id = given.get("id") if isinstance(given, dict) else None
-    shown = doc_id[:256] if isinstance(doc_id, str) else ""
+    shown = clean(doc_id[:MAX_ID]) if isinstance(doc_id, str) else ""
     try:
         version = given.get("version") if isinstance(given, dict) else None
         if isinstance(version, bool) or not isinstance(version, int) or not 1 <= version <= MAX_WHOLE:

@@ -135,6 +135,7 @@ def stem(word: str) -> str:
     return str(_stemmer.stemWord(word)) if _STEMMABLE.fullmatch(word) else word
 
 
-def is_single(word: str) -> bool:
-    """Whether `word` is one character of a script that is cut into pairs."""
+def may_continue(word: str) -> bool:
+    """Whether `word` is one character of a script that is cut into pairs: in a query it stands for every pair that it
+    begins, too."""
     return len(word) == 1 and bool(_IDEOGRAPHIC.match(word))

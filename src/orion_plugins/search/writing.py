@@ -120,13 +120,15 @@ class Batch:
         if form is None:
             await self.remove(scope, old)
             return
+        # What is neither text nor owner changes no full text.
+        rewritten = (old["owner"], old["words"]) != (form.owner, form.words)
+        if rewritten:
+            await drop_words(self.db, position)
         if (old["owner"], old["fields"]) != (form.owner, form.fields):
             await self.db.fetch(_UPDATE, position, form.owner, form.fields)
             await self.db.fetch("DELETE FROM search_values WHERE document = $1", position)
             await self._put_values(scope, position, form)
-        # What is no text changes no full text.
-        if old["words"] != form.words:
-            await drop_words(self.db, position)
+        if rewritten:
             await self.db.fetch(_UPDATE_WORDS, position, form.words, form.length)
             await put_words(self.db, position)
             self._count(scope, old["words"], -1)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import random
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -36,6 +39,7 @@ from orion_core.context import ANONYMOUS
 from orion_core.contracts.users import UserErased
 from orion_core.errors import Malformed, NotFound, Unauthenticated
 from orion_plugins.search.dialect import is_sound
+from orion_plugins.search.words import normalise, stem, tokens
 
 QUIET = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -239,6 +243,85 @@ async def test_a_phrase_stands_side_by_side_in_one_field(database_url: str) -> N
         assert sorted(await ids(service, 'engine -"analytical engine"')) == ["apart", "fields", "turned"]
 
 
+def _says(fields: list[list[str]], phrase: Sequence[str]) -> bool:
+    count = len(phrase)
+    return any(field[at : at + count] == [*phrase] for field in fields for at in range(len(field) - count + 1))
+
+
+def test_hits_are_those_that_counting_finds(database_url: str, orion_runner: asyncio.Runner) -> None:
+    """S12, S13, S15, S16, as a property: for every query the hits and their number are what reading all documents says;
+    a phrase stands side by side, an excluded word is nowhere, and who has more of the words comes first."""
+    vocabulary = ["brass", "brassy", "engine", "engines", "steam", "灯泡", "résumé"]
+    rng = random.Random(16)
+    documents = {
+        f"{number:02}": {name: " ".join(rng.choices(vocabulary, k=rng.randrange(4))) for name in ("title", "body")}
+        for number in range(40)
+    }
+    parts = [
+        *vocabulary,
+        "br",
+        "en",
+        '"brass engine"',
+        '"steam steam"',
+        "-steam",
+        "-engine",
+        '-"brass steam"',
+        "nothing",
+    ]
+
+    async def opened() -> Any:
+        entered = searching(database_url)
+        service = await entered.__aenter__()
+        await put(service, [{"id": number, **document} for number, document in documents.items()])
+        return entered, service
+
+    entered, service = orion_runner.run(opened())
+
+    @QUIET
+    @given(
+        chosen=st.lists(st.sampled_from(parts), min_size=1, max_size=4),
+        finished=st.booleans(),
+        mode=st.sampled_from(["any", "all"]),
+    )
+    def check(chosen: list[str], finished: bool, mode: str) -> None:
+        matched = {}
+        words = list(dict.fromkeys(normalise(part) for part in chosen if part[0] not in '-"'))
+        last = chosen[-1] if not finished and chosen[-1][0] not in '-"' else ""
+        for number, document in documents.items():
+            fields = [[token.word for token in tokens(text)] for text in document.values()]
+            every = {word for field in fields for word in field}
+            stems = {stem(word) for word in every}
+            count = sum(
+                stem(word) in stems or (word == normalise(last) and any(other.startswith(word) for other in every))
+                for word in words
+            )
+            wanted = [part.strip('"').split() for part in chosen if part[0] == '"']
+            unwanted = [part[1:] for part in chosen if part[0] == "-"]
+            if (
+                (count == len(words) or (count and mode == "any"))
+                and all(_says(fields, phrase) for phrase in wanted)
+                and not any(
+                    _says(fields, part.strip('"').split()) if part[0] == '"' else stem(part) in stems
+                    for part in unwanted
+                )
+            ):
+                matched[number] = count
+
+        async def ask() -> None:
+            found = await find(service, " ".join(chosen) + " " * finished, mode=mode)
+            assert sorted(hit.id for hit in found.items) == sorted(matched)
+            assert found.total == len(matched)
+            counts = [matched[hit.id] for hit in found.items]
+            assert counts == sorted(counts, reverse=True)
+
+        orion_runner.run(ask())
+
+    try:
+        check()
+    finally:
+        orion_runner.run(entered.__aexit__(None, None, None))
+
+
 async def test_an_excluded_word_occurs_in_no_hit(database_url: str) -> None:
     """S16."""
     async with searching(database_url) as service:
@@ -246,6 +329,21 @@ async def test_an_excluded_word_occurs_in_no_hit(database_url: str) -> None:
         assert await ids(service, "brass -engines") == ["2"]
         assert await ids(service, "-engine") == ["2"]
         assert await ids(service, "brass-engine ") == ["1", "2"]
+
+
+async def test_one_character_of_a_script_in_pairs_is_found_and_excluded_wherever_it_stands(database_url: str) -> None:
+    """S16, S17: a document has it as the beginning of a pair, or alone at the end of a run."""
+    async with searching(database_url) as service:
+        for number, title in enumerate(["灯泡", "电灯", "灯", "other", "abc 灯泡"], 1):
+            await put(service, [{"id": str(number), "title": title}])
+        for text in ("灯", "灯 ", '"灯"'):
+            assert sorted(await ids(service, text)) == ["1", "2", "3", "5"], text
+        for text in ("-灯", '-"灯"', "other -灯"):
+            assert await ids(service, text) == ["4"], text
+        assert await ids(service, '"abc 灯"') == ["5"]
+        assert sorted(await ids(service, '-"abc 灯"')) == ["1", "2", "3", "4"]
+        marked = (await find(service, '"abc 灯"')).items[0].highlights[0]
+        assert marked.html == "<mark>abc 灯泡</mark>"
 
 
 @pytest.mark.parametrize(
@@ -440,6 +538,19 @@ async def test_erasing_a_person_takes_documents_words_and_what_still_comes(datab
         assert await is_sound(service.db)
 
 
+async def test_a_person_is_erased_from_an_index_that_nobody_declares_any_more(tmp_path: Path) -> None:
+    """S31: the plugin is gone, its documents are not."""
+    url = f"sqlite:///{tmp_path}/{{service}}.db"
+    async with searching(url) as service:
+        await put(service, [{"id": "1", "title": "walrus", "owner": str(ADA)}])
+    async with searching(url, with_index("others")) as service:
+        async with service.db.transaction():
+            await service.forget(UserErased(ADA, datetime.now(UTC)))
+
+        for table in ("sources", "documents", "words", "values"):
+            assert "walrus" not in str(await service.db.fetch(f"SELECT * FROM search_{table}"))
+
+
 PERSONAL = with_index(
     "notes",
     documents={Filed: NOTES.documents[Filed], NoteWritten: NOTES.documents[NoteWritten]},
@@ -471,6 +582,42 @@ async def test_nothing_is_left_of_a_person_in_whichever_order_the_news_come(
         for table in ("sources", "documents", "words", "values"):
             assert "walrus" not in str(await service.db.fetch(f"SELECT * FROM search_{table}"))
         assert (await find(service)).total == 0
+
+
+class Meanwhile:
+    """The database, and something that happens before one of the statements of a query."""
+
+    def __init__(self, db: Any, at: int, happens: Any) -> None:
+        self._db = db
+        self._left = at
+        self._happens = happens
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+    async def fetch(self, sql: str, *args: Any) -> Any:
+        self._left -= 1
+        if self._left == 0:
+            await self._happens()
+        return await self._db.fetch(sql, *args)
+
+
+@pytest.mark.parametrize("order", ["", "title"])
+async def test_a_document_that_changes_hands_during_a_query_is_not_shown(database_url: str, order: str) -> None:
+    """S21: at whichever statement it happens."""
+    async with searching(database_url) as service:
+        for number in range(1, 12):
+            written = envelope(NoteWritten(str(number), "engine", "mine", str(ADA)), 1)
+            given = envelope(NoteWritten(str(number), "engine", "secret", str(GRACE)), 2)
+            await hear(service, written)
+
+            db = Meanwhile(service.db, number, functools.partial(hear, service, given))
+            asked = attrs.evolve(service, db=db)
+            found = await find(asked, "engine", user(ADA), sort=order)
+
+            assert "secret" not in str(found), number
+            assert found.total == len(found.items), number
+            await hear(service, given)
 
 
 # Highlights

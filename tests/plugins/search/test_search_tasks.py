@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from typing import Any
 import attrs
 import pytest
 from search_kit import (
+    ADA,
+    GRACE,
     NOTES,
     NoteRemoved,
     NoteWritten,
@@ -89,7 +92,10 @@ async def test_each_document_of_a_task_is_accepted_or_refused_by_itself(database
             {"id": "5", "version": 1, "pages": "many"},
             "no object",
             {"id": "7", "version": 1, "at": "2026-01-01T00:00:00"},
-            {"id": "8", "version": 1, "title": "engine \x00\ud800"},
+            {"id": "8", "version": 1, "title": "engine \x00\ud800", "\ud800": {"\x00": "\ud800"}},
+            {"id": "\ud800", "version": 1},
+            {"id": "10", "version": 1, "more": functools.reduce(lambda inner, _: [inner], range(500), 1)},
+            {"id": "11", "version": 1, "owner": 7},
         ]
         with acting(SYSTEM):
             task = await service.add("notes", tuple(Json.of(item) for item in given))
@@ -97,11 +103,13 @@ async def test_each_document_of_a_task_is_accepted_or_refused_by_itself(database
             await service.carry_on("notes")
         done = await report(service, task)
 
-        assert (done.task.status, done.task.done, done.task.refused) == ("succeeded", 8, 6)
-        assert [outcome.accepted for outcome in done.outcomes] == [True, *[False] * 6, True]
-        assert [outcome.line for outcome in done.outcomes] == list(range(1, 9))
+        assert (done.task.status, done.task.done, done.task.refused) == ("succeeded", 11, 9)
+        assert [outcome.line for outcome in done.outcomes if outcome.accepted] == [1, 8]
+        assert [outcome.line for outcome in done.outcomes] == list(range(1, 12))
         assert "version" in done.outcomes[2].detail
         assert "title" in done.outcomes[3].detail
+        assert "levels" in done.outcomes[9].detail
+        assert "owner" in done.outcomes[10].detail
         assert sorted(await ids(service, "engine")) == ["1", "8"]
 
 
@@ -116,6 +124,22 @@ async def test_a_task_takes_at_most_ten_thousand_documents_and_needs_a_permissio
             await service.task(new_id())
         with acting(SYSTEM), pytest.raises(Malformed):
             await service.tasks("x", 10)
+
+
+async def test_the_times_of_a_task_are_in_their_order(tmp_path: Path) -> None:
+    """S3: accepted, started, finished; a check of the full text as well."""
+    async with searching(f"sqlite:///{tmp_path}/{{service}}.db") as service:
+        await put(service, [{"id": str(number), "title": "engine"} for number in range(150)])
+        while await service.work.step(""):
+            pass
+        with acting(SYSTEM):
+            tasks = (await service.tasks("", 10)).items
+
+        assert {task.kind for task in tasks} == {"documents", "check"}
+        for task in tasks:
+            assert task.started_at is not None
+            assert task.finished_at is not None
+            assert task.created_at <= task.started_at <= task.finished_at, task.kind
 
 
 async def test_an_older_version_of_an_added_document_changes_nothing(database_url: str) -> None:
@@ -249,6 +273,32 @@ async def test_a_rebuild_waits_for_an_owner_that_is_away_but_not_for_ever(databa
         assert (await report(service, task)).task.status == "failed"
 
 
+async def test_a_long_rebuild_has_patience_again_after_every_page(database_url: str) -> None:
+    """S5: what counts is how long the owner is away, not how long the rebuild takes."""
+    owner = Owner({"id": "1"}, {"id": "2"}, {"id": "3"})
+    async with searching(database_url, PAGED, owner=owner) as service:
+        with acting(SYSTEM):
+            task = await service.rebuild("notes")
+
+        async def later() -> None:
+            service.clock.advance(timedelta(minutes=10))  # type: ignore[attr-defined]  # the kit's
+
+        async def away() -> None:
+            raise Unavailable("the owner is away")
+
+        owner.before = later
+        for _ in range(3):
+            await service.work.step("notes")
+        owner.before = away
+        with pytest.raises(Retry):
+            await service.carry_on("notes")
+        owner.before = later
+        await service.carry_on("notes")
+
+        assert (await report(service, task)).task.status == "succeeded"
+        assert await ids(service) == ["1", "2", "3"]
+
+
 async def test_an_index_without_an_owner_to_ask_is_rebuilt_from_what_is_stored(database_url: str) -> None:
     """S5."""
     async with searching(database_url) as service:
@@ -271,6 +321,21 @@ async def test_a_changed_declaration_is_followed_by_a_rebuild_at_the_next_start(
             pass
         assert await ids(service, "engine") == []
         assert await ids(service, "brass", filter="pages eq 1") == ["1"]
+
+
+async def test_a_field_that_is_no_longer_open_to_all_is_closed_before_the_rebuild(tmp_path: Path) -> None:
+    """S21: a rebuild may take long, or fail."""
+    url = f"sqlite:///{tmp_path}/{{service}}.db"
+    async with searching(url, with_index("notes", open_to_all=["title", "body"])) as service:
+        await put(service, [{"id": "1", "title": "engine", "body": "brass", "owner": str(ADA)}])
+        assert await ids(service, "brass", user(GRACE)) == ["1"]
+    async with searching(url, with_index("notes", open_to_all=["title"])) as service:
+        assert await ids(service, "", user(GRACE)) == []
+        assert await ids(service, "brass", user(ADA)) == ["1"]
+        while await service.work.step("notes"):
+            pass
+        assert await ids(service, "engine", user(GRACE)) == ["1"]
+        assert await ids(service, "brass", user(GRACE)) == []
 
 
 async def test_an_old_generation_goes_when_no_query_can_be_on_it_any_more(database_url: str) -> None:
