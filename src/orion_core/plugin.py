@@ -87,9 +87,9 @@ class Searchable:
     their weights, `filterable` those that filters and sorting may name with their types (str, int, float, bool,
     datetime, date or UUID; times and ids are text in the document), `owner` the field with the id of the person the
     document belongs to. Whoever holds `permission` sees everything; others see documents of their own, and the fields
-    in `open_to_all` of all others if there are any. `pages` names an operation of the contract that gives documents
-    page by page, for a rebuild: it takes a cursor and answers a value with `documents` (a tuple of `Json`) and
-    `next_cursor`.
+    in `open_to_all` of all others if there are any. `personal` are the fields that describe the person: it is recorded
+    whom they are shown to. `pages` names an operation of the contract that gives documents page by page, for a rebuild:
+    it takes a cursor and answers a value with `documents` (a tuple of `Json`) and `next_cursor`.
     """
 
     index: str
@@ -100,6 +100,7 @@ class Searchable:
     owner: str = ""
     permission: str = ""
     open_to_all: Sequence[str] = attrs.field(default=(), converter=_texts)
+    personal: Sequence[str] = attrs.field(default=(), converter=_texts)
     pages: str = ""
 
 

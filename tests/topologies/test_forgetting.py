@@ -85,7 +85,7 @@ def planted() -> dict[str, str]:
     """Values that nothing else in any database can be."""
     names = (
         *("email", "name", "first_name", "last_name", "bio", "preference", "key", "agent", "request", "trace"),
-        *("visitor", "property", "bucket", "object", "content", "prefix"),
+        *("visitor", "fact", "property", "value", "bucket", "object", "content", "prefix"),
     )
     return {name: f"{name.replace('_', '')}{secrets.token_hex(8)}" for name in names}
 
@@ -106,10 +106,10 @@ async def test_nothing_of_an_erased_person_is_left_in_any_database_or_file(orion
     change = {name: value[name] for name in ("first_name", "last_name", "bio")}
     bucket = f"/api/v1/storage/buckets/{value['bucket']}"
     event = {
-        "name": "page",
+        "name": value["fact"],
         "message_id": value["visitor"],
         "anonymous_id": value["visitor"],
-        "properties": {"page": value["property"]},
+        "properties": {value["property"]: value["value"]},
     }
     answers = [
         await orion.http.request(method, path, headers=headers, **body)
@@ -117,7 +117,7 @@ async def test_nothing_of_an_erased_person_is_left_in_any_database_or_file(orion
             ("PATCH", ME, {"json": change}),
             ("PUT", f"{ME}/preferences/planted.{value['key']}", {"json": {"value": value["preference"]}}),
             ("POST", "/api/v1/analytics/events", {"json": {"events": [event]}}),
-            ("POST", "/api/v1/storage/buckets", {"json": {"name": value["bucket"]}}),
+            ("POST", "/api/v1/storage/buckets", {"json": {"name": value["bucket"], "sensitivity": "personal"}}),
             ("PUT", f"{bucket}/objects/{value['object']}.txt", {"content": value["content"].encode()}),
             ("GET", f"{bucket}/objects/{value['object']}.txt", {}),
             (

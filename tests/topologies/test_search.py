@@ -78,6 +78,24 @@ async def test_a_changed_profile_is_found_by_what_it_says_now(orion: Orion) -> N
     assert ids(await search(orion, person, "engine", filter=f'email eq "{person.email}"')) == [str(person.id)]
 
 
+async def test_who_finds_somebody_else_is_recorded_as_their_reader(orion: Orion) -> None:
+    """U33: by a person's own search, and by one that shows nothing, nobody is shown."""
+    family = word()
+    person = await person_called(orion, f"Ada {family}")
+    admin = await orion.admin()
+
+    await search(orion, person, family)
+    assert (await search(orion, admin, family, limit=0)).json()["total"] == 1
+    assert ids(await search(orion, admin, family)) == [str(person.id)]
+    await orion.settle()
+
+    log = (await orion.http.get("/api/v1/users/me/access-log", headers=person.headers)).json()["items"]
+    # What may be repeated is repeated where a lost answer is asked for again, and is a reading each time.
+    assert {(each["actor"], each["purpose"]) for each in log} == {(f"user:{admin.id}", "search.find")}
+    assert {"name", "email"} <= {*log[0]["fields"]}
+    assert log[0]["correlation_id"]
+
+
 async def test_others_are_found_by_administrators_only(orion: Orion) -> None:
     """S21."""
     family = word()

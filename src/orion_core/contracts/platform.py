@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
 
 from orion_core.events import event
 from orion_core.values import value
@@ -35,3 +36,17 @@ class RequestsMeasured:
     process: str
     minute: datetime
     routes: tuple[RouteMeasure, ...]
+
+
+@event("system.personal_data_read", version=1)
+class PersonalDataRead:
+    """A service showed somebody personal `fields` of the people `subjects`, whose profiles another one keeps.
+
+    `actor` is who saw them, as ``user:<id>``; `purpose` is the operation that was asked for.
+    """
+
+    actor: str
+    subjects: tuple[UUID, ...]
+    fields: tuple[str, ...]
+    purpose: str
+    read_at: datetime

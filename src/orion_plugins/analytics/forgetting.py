@@ -77,6 +77,14 @@ async def _take_off(db: Database, person: str) -> None:
         await db.fetch(
             f"DELETE FROM analytics_counts WHERE hour_ms IN ({numbers(len(chunk))}) AND events <= 0", *flat(chunk)
         )
+    # Names of properties may be as telling, where nobody else used them.
+    for name, key in sorted({(key[0], key[1]) for key in less if key[1]}):
+        await db.fetch(
+            "DELETE FROM analytics_properties WHERE name = $1 AND property = $2 AND NOT EXISTS "
+            "(SELECT 1 FROM analytics_counts c WHERE c.name = $1 AND c.property = $2)",
+            name,
+            key,
+        )
 
 
 async def expire_raw(db: Database, now: datetime, days: int) -> None:

@@ -31,10 +31,11 @@ _LAST = "\U0010fffd"
 
 @attrs.frozen
 class Page:
-    """What a page needs to be made: hits (None when a document vanished meanwhile) and their total number."""
+    """The hits of one page, the people they belong to, and the number of hits on all pages."""
 
     items: tuple[Hit, ...]
     total: int
+    owners: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -300,7 +301,7 @@ class Reader:
             return Page((), total)
         arguments = Arguments()
         rows = await self.db.fetch(
-            "SELECT d.position, d.fields FROM search_documents d WHERE d.position IN "
+            "SELECT d.position, d.owner, d.fields FROM search_documents d WHERE d.position IN "
             f"({arguments.several([found.position for _, found in ranked])}) "
             # Once more: a document may have changed hands since it was found.
             f"AND {self.view.condition(arguments)}",
@@ -309,7 +310,8 @@ class Reader:
         fields = {row["position"]: json.loads(row["fields"]) for row in rows}
         if len(fields) < len(ranked):
             return None
-        return Page(tuple(self._hit(points, found, fields[found.position], terms) for points, found in ranked), total)
+        items = tuple(self._hit(points, found, fields[found.position], terms) for points, found in ranked)
+        return Page(items, total, tuple({row["owner"] for row in rows if row["owner"]}))
 
     def _hit(self, points: float, found: Found, fields: dict[str, Any], terms: Sequence[Term]) -> Hit:
         words = terms[: len(self.asked.words)]

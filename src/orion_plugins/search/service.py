@@ -7,7 +7,7 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Self
 from uuid import UUID
@@ -16,6 +16,7 @@ import attrs
 
 from orion_core import codec, filters
 from orion_core.context import current
+from orion_core.contracts.platform import PersonalDataRead
 from orion_core.contracts.search import (
     IndexStatus,
     NoSuchIndex,
@@ -30,7 +31,7 @@ from orion_core.contracts.search import (
 )
 from orion_core.contracts.users import UserErased
 from orion_core.errors import FieldError, Malformed, Unavailable
-from orion_core.events import Envelope, event_type, on, on_all
+from orion_core.events import Envelope, Events, event_type, on, on_all
 from orion_core.jobs import Jobs, Retry, job
 from orion_core.json_value import Json
 from orion_core.plugin import Catalogue, Services
@@ -61,6 +62,7 @@ class SearchService(Search):
     """Keeps `Search`: a listener and tasks write, queries read one generation."""
 
     db: Database
+    events: Events
     jobs: Jobs
     clock: Clock
     catalogue: Catalogue
@@ -115,6 +117,7 @@ class SearchService(Search):
                 query,
             ).page(offset)
             if page is not None:
+                await self._tell_of_reading(declared, page.owners)
                 after = offset + len(page.items)
                 more = bool(page.items) and after < page.total
                 return Results(page.items, page.total, _cursor(query, after) if more else None)
@@ -234,6 +237,16 @@ class SearchService(Search):
                 await self._clear(f"{row['id']}{form}")
             await self.db.fetch("DELETE FROM search_generations WHERE id = $1", row["id"])
         await TaskRow.delete().where(TaskRow.finished_at < now - KEPT_TASKS)
+
+    async def _tell_of_reading(self, declared: Declared, owners: Sequence[str]) -> None:
+        """Let it be recorded whose personal fields are shown to somebody else, or show none (U33)."""
+        actor = current().actor
+        fields = tuple(declared.searchable.personal)
+        others = tuple(UUID(owner) for owner in sorted(owners) if owner != actor.id)
+        # Whoever may not see everything is shown nothing of others but what is open to all.
+        if fields and others and (actor.trusted or actor.may(declared.searchable.permission)):
+            async with self.db.transaction():
+                await self.events.publish(PersonalDataRead(actor.name, others, fields, "search.find", self.clock.now()))
 
     async def _clear(self, scope: str) -> None:
         while True:

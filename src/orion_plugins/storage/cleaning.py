@@ -182,7 +182,11 @@ class Cleaning:
             )
             await self.aftermath.discard([row["blob_key"] for row in uploads], delay=timedelta(0))
             await StorageGrant.delete().where(StorageGrant.subject == f"user:{person}")
-            await StorageRead.update({StorageRead.owner_id: None}).where(StorageRead.owner_id == person)
+            # That something was read, and by which id, stays; names of buckets and of requests were chosen by people.
+            await StorageRead.update({StorageRead.correlation_id: ""}).where(StorageRead.actor == f"user:{person}")
+            await StorageRead.update(
+                {StorageRead.owner_id: None, StorageRead.bucket: "", StorageRead.correlation_id: ""}
+            ).where(StorageRead.owner_id == person)
             # They belong to nobody first: uploads that are being finished hold the rows, and are then seen.
             orphaned = StorageBucket.update({StorageBucket.owner_id: None}).where(StorageBucket.owner_id == person)
             for row in await orphaned.returning(StorageBucket.id):

@@ -26,7 +26,7 @@ from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_plugins.storage.aftermath import Aftermath, picture_path
 from orion_plugins.storage.pixels import Workshop
-from orion_plugins.storage.rights import manages
+from orion_plugins.storage.rights import manages, refuse_erased
 from orion_plugins.storage.tables import StoragePicture, StoragePictureSize
 from orion_plugins.storage.uploads import new_blob_key
 
@@ -69,6 +69,7 @@ class Pictures:
             for size, square in zip(sizes, squares, strict=True):
                 await self.blobs.put(size.blob_key, _one(square.data))
             async with self.db.transaction():
+                await refuse_erased(picture.owner)
                 await StoragePicture.insert(row)
                 await StoragePictureSize.insert(*sizes)
         except (Exception, asyncio.CancelledError):

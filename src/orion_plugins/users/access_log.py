@@ -26,28 +26,33 @@ async def record(subjects: Sequence[UUID], fields: Sequence[str], purpose: str, 
 
     Raises `AccessLogUnavailable`: what cannot be recorded must not be shown.
     """
-    context = current()
-    others = [user_id for user_id in subjects if not is_own(context.actor, user_id)]
+    actor = current().actor
+    others = [user_id for user_id in subjects if not is_own(actor, user_id)]
     if not others:
         return
     try:
-        await UserAccessLog.insert(
-            *(
-                UserAccessLog(
-                    id=new_id(),
-                    subject_id=user_id,
-                    actor=context.actor.name[:128],
-                    fields=json.dumps(fields),
-                    purpose=purpose[:100],
-                    correlation_id=context.correlation_id[:64],
-                    at=now,
-                )
-                for user_id in others
-            )
-        )
+        await insert(actor.name, others, fields, purpose, now)
     except Exception as error:
         log.exception("%s could not be recorded in the access log", purpose)
         raise AccessLogUnavailable("the reading cannot be recorded, so nothing is shown: try again") from error
+
+
+async def insert(actor: str, subjects: Sequence[UUID], fields: Sequence[str], purpose: str, read_at: datetime) -> None:
+    """Write one row for each of `subjects`, at least one, about what `actor` read."""
+    await UserAccessLog.insert(
+        *(
+            UserAccessLog(
+                id=new_id(),
+                subject_id=user_id,
+                actor=actor[:128],
+                fields=json.dumps(fields),
+                purpose=purpose[:100],
+                correlation_id=current().correlation_id[:64],
+                at=read_at,
+            )
+            for user_id in subjects
+        )
+    )
 
 
 async def page(user_id: UUID, cursor: str, limit: int) -> ReadingPage:

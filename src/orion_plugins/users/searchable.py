@@ -41,6 +41,7 @@ SEARCHABLE = Searchable(
     filterable={"name": str, "first_name": str, "last_name": str, "email": str, "created_at": datetime},
     owner="id",
     permission="users:read",
+    personal=("email", *_TEXTS),
     pages="pages",
 )
 

@@ -12,6 +12,7 @@ import attrs
 
 from orion_core.context import current, use
 from orion_core.contracts.auth import UserEmailChanged, UserRegistered
+from orion_core.contracts.platform import PersonalDataRead
 from orion_core.contracts.storage import Picture, Storage
 from orion_core.contracts.users import (
     MOST_FOUND,
@@ -264,6 +265,11 @@ class UsersService(Users):
         )
         if not await store.insert(row):
             await self._copy_email(event.user_id, event.email, event.version)
+
+    @on(PersonalDataRead)
+    async def note_reading(self, event: PersonalDataRead) -> None:
+        """What another service showed of people is a reading as well."""
+        await access_log.insert(event.actor, event.subjects, event.fields, event.purpose, event.read_at)
 
     @on_all()
     async def note_activity(self, envelope: Envelope) -> None:

@@ -14,11 +14,12 @@ import attrs
 from orion_core import codec
 from orion_core.adapters.choose import open_database
 from orion_core.context import SYSTEM, Actor, acting
-from orion_core.contracts.search import Query, Results
+from orion_core.contracts.search import Query, Results, Search
 from orion_core.events import Envelope, event, event_type
 from orion_core.ids import new_id
 from orion_core.json_value import Json
 from orion_core.migrate import CORE, MigrationApp, up
+from orion_core.outbox import Outbox
 from orion_core.plugin import Catalogue, Plugin, Searchable
 from orion_core.queue import JobQueue
 from orion_core.settings import Settings
@@ -118,6 +119,7 @@ async def searching(url: str, *items: Searchable, owner: Any = None) -> AsyncIte
         queue = JobQueue("search", db, clock)
         service = SearchService(
             db=db,
+            events=Outbox("search", Search, db, clock),
             jobs=queue,
             clock=clock,
             catalogue=Told(items or (NOTES,)),  # type: ignore[arg-type]  # all that the service asks of one

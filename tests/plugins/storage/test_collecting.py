@@ -8,7 +8,7 @@ import pytest
 from storage_kit import ADA, GRACE, Kit, as_person, one, storage, upload
 
 from orion_core.context import SYSTEM, acting
-from orion_core.contracts.storage import NewBucket, NewUpload, NoSuchPicture, ObjectDeleted, Picture
+from orion_core.contracts.storage import AccessDenied, NewBucket, NewUpload, NoSuchPicture, ObjectDeleted, Picture
 from orion_core.contracts.users import AvatarChanged, UserErased
 from orion_core.errors import Forbidden
 
@@ -126,6 +126,8 @@ async def test_erasing_a_person_removes_pictures_in_all_sizes(database_url: str)
             await kit.service.open_picture(made.id, 32)
         await kit.service.open_picture(kept.id, 32)
         assert len(await kit.blob_keys()) == 1
+        with pytest.raises(AccessDenied):
+            await kit.service.put_picture(Picture(ADA, a_picture(), (32,)))
         at = f"https://x.example/api/v1/storage/pictures/{made.id}"
         assert sorted(kit.purged.urls) == [f"{at}/32", f"{at}/64"]
 
