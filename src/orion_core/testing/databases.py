@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from orion_core.ports.database import Database
 from orion_core.testing.services import postgres_url
 
 
@@ -35,3 +37,10 @@ async def _execute(url: str, statement: str) -> None:
         await connection.execute(statement)
     finally:
         await connection.close()
+
+
+async def waits_for_lock(db: Database) -> bool:
+    """Whether anybody waits for a lock in the PostgreSQL database `db`."""
+    look = db.fetch("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+    # In a context of its own: a transaction that is open in this one would see the same activity each time.
+    return bool(await asyncio.create_task(look, context=contextvars.Context()))

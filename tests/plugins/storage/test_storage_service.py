@@ -40,10 +40,9 @@ from orion_core.contracts.users import UserErased
 from orion_core.errors import Error
 from orion_core.events import event_type
 from orion_core.migrate_new import drift
-from orion_core.ports.database import Database
 from orion_core.settings import Settings
 from orion_core.testing import engines
-from orion_core.testing.databases import postgres_database
+from orion_core.testing.databases import postgres_database, waits_for_lock
 from orion_plugins.storage import rights
 from orion_plugins.storage.plugin import orion_plugin
 from orion_plugins.storage.tables import StorageObject, StorageRead, StorageUpload
@@ -407,18 +406,13 @@ async def test_erasing_the_owner_of_a_bucket_loses_nothing_that_is_coming_in() -
                 (bucket,) = await other.fetch("SELECT id FROM storage_buckets WHERE name = 'bucket' FOR SHARE")
                 await other.fetch("UPDATE storage_objects SET bucket_id = $1", bucket["id"])
                 erasing = asyncio.create_task(kit.service.forget_person(ADA), context=outside)
-                await engines.until(lambda: waits(other, erasing), "waiting for the upload")
+                await engines.until(lambda: waits_for_lock(other), "waiting for the upload")
             await erasing
         finally:
             await other.aclose()
         with acting(SYSTEM):
             assert (await kit.service.bucket("bucket")).owner_id is None
             assert await kit.read("theirs") == b"theirs"
-
-
-async def waits(db: Database, work: asyncio.Future[Any]) -> bool:
-    waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    return work.done() or bool(await db.fetch(waiting))
 
 
 async def test_what_many_deletions_ask_of_the_database_does_not_grow_with_them(

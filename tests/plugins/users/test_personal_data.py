@@ -29,6 +29,7 @@ from orion_core.errors import Invalid, Unavailable
 from orion_core.ids import new_id
 from orion_core.json_value import Json
 from orion_core.testing import Fake, engines
+from orion_core.testing.databases import waits_for_lock
 from orion_core.testing.suites.bus_kit import an_event
 from orion_plugins.users.redaction import HIDDEN
 from orion_plugins.users.service import UsersService
@@ -287,18 +288,11 @@ async def test_somebody_who_erases_themselves_while_their_profile_is_being_made_
             with acting(person(ada)):
                 await service.erase(ada)
 
-        async def waits() -> bool:
-            look = service.db.fetch(
-                "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            # Not in the open transaction, which would see the same activity each time.
-            return bool(await asyncio.create_task(look, context=contextvars.Context()))
-
         async with service.db.transaction():
             await service.create_profile(registered(ada))
             erasing = asyncio.create_task(erase(), context=contextvars.Context())
             if service.db.dialect.name == "postgresql":  # on SQLite the erasure cannot even begin
-                await engines.until(waits, "the erasure meeting the profile")
+                await engines.until(lambda: waits_for_lock(service.db), "the erasure meeting the profile")
         await erasing
 
         [row] = await UserProfile.select()

@@ -38,7 +38,8 @@ from orion_core.queue import JobQueue
 from orion_core.sealing import Unsealable
 from orion_core.settings import Settings
 from orion_core.testing.clock import MovableClock
-from orion_core.testing.databases import postgres_database
+from orion_core.testing.databases import postgres_database, waits_for_lock
+from orion_core.testing.engines import until
 from orion_core.testing.receiver import Receiver
 from orion_core.webhook_verifier import NotVerified
 from orion_plugins.webhooks.outcomes import Outcome, Verdict
@@ -647,9 +648,7 @@ async def test_what_is_aborted_while_an_attempt_begins_is_not_sent() -> None:
             disabling = asyncio.create_task(disable())
             await aborted.wait()
             delivering = asyncio.create_task(service.deliver(delivery.id, 0))
-            blocked = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            while not await service.db.fetch(blocked):  # noqa: ASYNC110 - it is the database that waits
-                await asyncio.sleep(0.01)
+            await until(lambda: waits_for_lock(service.db), "the delivery meeting the change")
             waiting.set()
             await asyncio.gather(disabling, delivering)
 
