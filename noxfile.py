@@ -11,6 +11,7 @@ nox.options.sessions = ["lint", "types", "tests", "migrations", "examples", "pro
 
 DEV = nox.project.load_toml("pyproject.toml")["dependency-groups"]["dev"]
 QUIET = ("-q", "--no-header")
+SIDE_BY_SIDE = ("-n", "auto", "--dist", "worksteal")
 ELSEWHERE = ("--ignore=tests/chaos", "--ignore=tests/examples", "--ignore=tests/migrations")
 """Tests that have a session of their own."""
 TYPED = (
@@ -49,7 +50,7 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Everything that needs no processes of its own: both reaches in process, adapters, house rules."""
     install(session)
-    session.run("pytest", *QUIET, "-m", "not processes", *ELSEWHERE, *session.posargs)
+    session.run("pytest", *QUIET, *SIDE_BY_SIDE, "-m", "not processes", *ELSEWHERE, *session.posargs)
 
 
 @nox.session

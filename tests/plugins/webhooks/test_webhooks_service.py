@@ -375,6 +375,8 @@ async def test_secrets_are_in_no_log_and_nowhere_in_the_database_but_sealed(
 ) -> None:
     """W2a, A60."""
     caplog.set_level(logging.DEBUG)
+    # Hosts that other tests started in this process have made it quiet.
+    caplog.set_level(logging.DEBUG, logger="httpcore")
     async with webhooks(database_url) as service, Receiver() as receiver:
         receiver.then(500)
         made = await endpoint(service, receiver)
