@@ -50,6 +50,7 @@ from orion_core.ports.cache import Cache
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database, DatabaseUnavailable, in_transaction
 from orion_core.ports.identity import Identity
+from orion_core.ports.limits import Limits
 from orion_core.ports.mail import Mail
 from orion_core.ports.purge import Purge
 from orion_core.queue import JobQueue
@@ -110,6 +111,7 @@ class Platform:
         self._serves = False
         self._blobs: Blobs | None = None
         self._purge: Purge | None = None
+        self._limits: Limits | None = None
         wrapping = next((name for name, plugin in self.plugins.items() if plugin.asgi), "")
         self._meter = RequestMeter(self.prefixes, wrapping or next(iter(self.plugins), ""))
         self._reporter: RequestReporter | None = None
@@ -169,6 +171,11 @@ class Platform:
     def served(self) -> tuple[str, ...]:
         """The services of this process."""
         return tuple(self.plugins)
+
+    @property
+    def installed(self) -> Mapping[str, Plugin]:
+        """All installed plugins by name, served here or not."""
+        return self.discovery.plugins
 
     @property
     def prefixes(self) -> Mapping[str, str]:
@@ -248,6 +255,7 @@ class Platform:
         stack = self._stack
         if self._serves and self._app is None:
             self._app = self._compose()
+        stack.push_async_callback(self._close_limits)
         self._cache = await choose.open_cache(self.settings, self.clock)
         stack.push_async_callback(self._cache.aclose)
         self._mail = await choose.open_mail(self.settings)
@@ -290,6 +298,11 @@ class Platform:
             self._leaving.clear()
             if Platform._live is self:
                 Platform._live = None
+
+    async def _close_limits(self) -> None:
+        limits, self._limits = self._limits, None
+        if limits is not None:
+            await limits.aclose()
 
     async def _open_database(self, name: str, plugin: Plugin) -> None:
         try:
@@ -374,6 +387,13 @@ class Platform:
     def identity(self) -> Identity:
         """The port that verifies tokens with the help of auth, wherever that is served."""
         return self._identity
+
+    @property
+    def limits(self) -> Limits:
+        """The port that counts requests, opened when first asked for."""
+        if self._limits is None:
+            self._limits = choose.open_limits(self.settings, self.clock)
+        return self._limits
 
     async def _run(self) -> None:
         bus = await choose.open_bus(self.settings, self.databases)
@@ -493,6 +513,8 @@ class Platform:
             wanted = composition.needs(plugin).values()
             if Cache in wanted:
                 probes[name]["cache"] = Supporting(self._cache.check)
+            if plugin.asgi is not None and self._limits is not None:
+                probes[name]["limits"] = Supporting(self._limits.check)
             if Mail in wanted:
                 probes[name]["mail"] = Supporting(self._mail.check)
             if Blobs in wanted and self._blobs is not None:

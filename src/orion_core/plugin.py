@@ -25,6 +25,8 @@ from orion_core.contract import Contract, contract_of
 from orion_core.events import Listener, listeners
 from orion_core.jobs import JobType, job_types
 from orion_core.ports.check import Check
+from orion_core.ports.identity import Identity
+from orion_core.ports.limits import Limits
 
 if TYPE_CHECKING:
     import typer
@@ -54,6 +56,21 @@ class Host(Protocol):
     @property
     def served(self) -> Collection[str]:
         """The services of this process."""
+        ...
+
+    @property
+    def installed(self) -> Mapping[str, Plugin]:
+        """All installed plugins by name, served here or not."""
+        ...
+
+    @property
+    def identity(self) -> Identity:
+        """What verifies access tokens."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """What counts requests, opened when first asked for."""
         ...
 
     def on_stop(self, callback: Callable[[], Awaitable[None]]) -> None:

@@ -89,6 +89,12 @@ class Settings:
     )
     bus_url: str = attrs.field(default="embedded:", repr=_url, metadata=_help("embedded: or amqp://…"))
     cache_url: str = attrs.field(default="memory:", repr=_url, metadata=_help("memory: or redis://…"))
+    limits_url: str = attrs.field(
+        default="memory:", repr=_url, metadata=_help("where requests are counted: memory:, redis://… or none:")
+    )
+    limits_replicas: int = attrs.field(
+        default=1, validator=_at_least(1), metadata=_help("gateways, which share each limit while its Redis is away")
+    )
     mail_url: str = attrs.field(
         default="file:///{data}/mail", repr=_url, metadata=_help("file:///folder, smtp://… or smtps://…")
     )

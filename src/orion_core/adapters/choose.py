@@ -4,6 +4,7 @@
 database    sqlite, postgresql
 bus         embedded, amqp, amqps
 cache       memory, redis, rediss
+limits      memory, redis, rediss, none
 mail        file, smtp, smtps
 blobs       file, memory, s3
 purge       none, http, https
@@ -23,6 +24,7 @@ from orion_core.ports.bus import Bus
 from orion_core.ports.cache import Cache
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
+from orion_core.ports.limits import Limits
 from orion_core.ports.mail import Mail
 from orion_core.ports.purge import Purge
 from orion_core.settings import Settings
@@ -31,6 +33,7 @@ SCHEMES = {
     "database": ("sqlite", "postgresql"),
     "bus": ("embedded", "amqp", "amqps"),
     "cache": ("memory", "redis", "rediss"),
+    "limits": ("memory", "redis", "rediss", "none"),
     "mail": ("file", "smtp", "smtps"),
     "blobs": ("file", "memory", "s3"),
     "purge": ("none", "http", "https"),
@@ -43,6 +46,7 @@ def problems(settings: Settings, databases: Sequence[str]) -> list[str]:
     urls = {
         "bus": settings.bus_url,
         "cache": settings.cache_url,
+        "limits": settings.limits_url,
         "mail": settings.mail_url,
         "blobs": settings.blobs_url,
         "purge": settings.purge_url,
@@ -126,6 +130,22 @@ async def open_cache(settings: Settings, clock: Clock) -> Cache:
 
     with _reading("ORION_CACHE_URL"):
         return await RedisCache.open(settings.cache_url)
+
+
+def open_limits(settings: Settings, clock: Clock) -> Limits:
+    """The limits, which connect when first used."""
+    if settings.limits_url.startswith("none:"):
+        from orion_core.adapters.no_limits import NoLimits
+
+        return NoLimits()
+    if settings.limits_url.startswith("memory:"):
+        from orion_core.adapters.memory_limits import MemoryLimits
+
+        return MemoryLimits(clock)
+    from orion_core.adapters.redis_limits import RedisLimits
+
+    with _reading("ORION_LIMITS_URL"):
+        return RedisLimits.open(settings.limits_url, clock, settings.limits_replicas)
 
 
 async def open_mail(settings: Settings) -> Mail:

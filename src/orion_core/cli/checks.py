@@ -59,6 +59,8 @@ async def examine(found: Configured) -> list[Finding]:
         looks.append(_bus(found))
     if "ORION_CACHE_URL" not in wrong:
         looks.append(_look("cache", settings.cache_url, "ORION_CACHE_URL", lambda: _cache(found)))
+    if "ORION_LIMITS_URL" not in wrong:
+        looks.append(_look("limits", settings.limits_url, "ORION_LIMITS_URL", lambda: _limits(found)))
     if "ORION_MAIL_URL" not in wrong:
         looks.append(_look("mail", settings.mail(), "ORION_MAIL_URL", lambda: _mail(found)))
     findings += await asyncio.gather(*looks)
@@ -112,6 +114,14 @@ async def _cache(found: Configured) -> Check:
         return await cache.check()
     finally:
         await cache.aclose()
+
+
+async def _limits(found: Configured) -> Check:
+    limits = choose.open_limits(found.settings, SystemClock())
+    try:
+        return await limits.check()
+    finally:
+        await limits.aclose()
 
 
 async def _mail(found: Configured) -> Check:

@@ -1,0 +1,219 @@
+"""Limits counted in Redis, for all processes of a deployment together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Self, cast
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from orion_core.adapters._gcra import Buckets, verdict
+from orion_core.background import end, spawn
+from orion_core.ports.check import Check
+from orion_core.ports.clock import Clock
+from orion_core.ports.limits import MICROSECOND, Policy, Verdict
+
+log = logging.getLogger("orion.limits")
+
+PATIENCE: Final = 0.5
+"""Seconds that Redis gets for an answer; a request waits no longer before it is decided here."""
+PAUSE: Final = 0.2
+"""Seconds between looks at whether Redis is back."""
+AT_ONCE: Final = 200
+"""Questions in one script call: Redis does nothing else while it runs."""
+_CONNECTIONS: Final = 16
+_DEFAULT_PREFIX: Final = "orion:"
+
+# One key per question, and three arguments: the offset of the clock, then interval and capacity of each. Times are
+# microseconds, which doubles hold exactly until the year 2255; %.0f writes them whole. Answers are how far ahead of now
+# the theoretical arrival time is, negative with 1 subtracted where the question was refused.
+_SCRIPT: Final = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2] + ARGV[1]
+local answers = {}
+for i, key in ipairs(KEYS) do
+  local interval, capacity = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
+  local ahead = (tonumber(redis.call('GET', key)) or 0) - now
+  if ahead < 0 then ahead = 0 end
+  if ahead + interval > capacity then
+    answers[i] = string.format('%.0f', -1 - ahead)
+  else
+    ahead = ahead + interval
+    redis.call('SET', key, string.format('%.0f', now + ahead), 'PX', string.format('%.0f', math.ceil(ahead / 1000)))
+    answers[i] = string.format('%.0f', ahead)
+  end
+end
+return answers
+"""
+
+
+class RedisLimits:
+    """Keeps the port `Limits` in Redis 7: every decision is taken there, by one script, in the time of Redis.
+
+    What is asked within one turn of the event loop goes to Redis in one call. While Redis is away, silent or refuses,
+    decisions are taken here, by counts that are kept all the time, each policy with its quota divided by `replicas`:
+    that is logged once as a warning, counted in `fallbacks`, and shown by `check`. Redis is used again once it answers.
+    """
+
+    def __init__(self, client: Redis, prefix: str, place: str, clock: Clock, replicas: int) -> None:
+        self._client = client
+        # Its own type leaves arguments and result open.
+        self._script: Callable[..., Awaitable[Any]] = client.register_script(_SCRIPT)
+        self._prefix = prefix
+        self._place = place
+        self._clock = clock
+        self._replicas = replicas
+        self._own = Buckets()
+        self._shares: dict[Policy, Policy] = {}
+        self._asked: list[tuple[Policy, str, asyncio.Future[Verdict]]] = []
+        self._asking: set[asyncio.Task[Any]] = set()
+        self._looking: asyncio.Task[Any] | None = None
+        self._away = ""
+        self._closed = False
+        self.fallbacks = 0
+        """Decisions that were taken here because Redis was away."""
+
+    @classmethod
+    def open(cls, url: str, clock: Clock, replicas: int = 1) -> Self:
+        """Limits at `url`: ``redis://user:password@host:6379/0?prefix=orion:``, or ``rediss://`` for TLS.
+
+        Connects when first used, so it neither fails nor waits while Redis is away. Other query options are those of
+        redis-py. `replicas` is how many processes share the limits. Raises ValueError for a URL that is none.
+        """
+        parts = urlsplit(url)
+        if parts.scheme not in ("redis", "rediss", "unix"):
+            raise ValueError(f"not a Redis URL, use redis://, rediss:// or unix:// (got {parts.scheme}:)")
+        options = dict(parse_qsl(parts.query, keep_blank_values=True))
+        prefix = options.pop("prefix", _DEFAULT_PREFIX)
+        pool = ConnectionPool.from_url(
+            parts._replace(query=urlencode(options)).geturl(),
+            max_connections=_CONNECTIONS,
+            socket_timeout=PATIENCE,
+            socket_connect_timeout=PATIENCE,
+            # What may have been counted is not sent again.
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+            decode_responses=False,
+            driver_info=None,
+        )
+        place = f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
+        return cls(Redis.from_pool(pool), prefix, place, clock, replicas)
+
+    def __repr__(self) -> str:
+        return f"RedisLimits({self._place!r}, prefix={self._prefix!r})"
+
+    async def spend(self, policy: Policy, key: str) -> Verdict:
+        """Whether one more under `key` is allowed by `policy`; if it is, it counts."""
+        if self._away or self._closed:
+            self._look()
+            return self._decide(policy, key)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Verdict] = loop.create_future()
+        if not self._asked:
+            loop.call_soon(self._send)
+        self._asked.append((policy, key, answer))
+        return await answer
+
+    async def check(self) -> Check:
+        """``pass``, or ``warn`` with the reason."""
+        if self._closed:
+            return Check("warn", "the limits are closed")
+        try:
+            await self._try()
+        except Exception as error:
+            self._lose(error)
+            return Check("warn", f"{self._away}; {self.fallbacks} requests were decided by this process alone")
+        return Check("pass")
+
+    async def aclose(self) -> None:
+        """Close every connection; what is asked now is decided here."""
+        self._closed = True
+        self._send()
+        if self._looking is not None:
+            await end(self._looking)
+        await asyncio.gather(*self._asking)
+        await self._client.aclose()
+
+    # In Redis
+
+    def _send(self) -> None:
+        asked, self._asked = self._asked, []
+        for start in range(0, len(asked), AT_ONCE):
+            task = spawn(self._ask(asked[start : start + AT_ONCE]), "limits")
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+
+    async def _ask(self, asked: Sequence[tuple[Policy, str, asyncio.Future[Verdict]]]) -> None:
+        keys = [f"{self._prefix}limit:{policy.name}:{key}" for policy, key, _ in asked]
+        times = [self._offset()]
+        for policy, _, _ in asked:
+            times += (policy.interval, policy.capacity)
+        try:
+            # redis-py's own limit holds for one step; this one holds for all of them together.
+            async with asyncio.timeout(PATIENCE):
+                found = cast("list[bytes]", await self._script(keys=keys, args=times))
+            aheads = [int(each) for each in found]
+        except Exception as error:
+            # Whatever it was: who asked is waiting.
+            self._lose(error)
+            for policy, key, answer in asked:
+                if not answer.done():
+                    answer.set_result(self._decide(policy, key))
+            return
+        now = self._now()
+        for (policy, key, answer), ahead in zip(asked, aheads, strict=True):
+            if ahead >= 0:
+                self._own.note(self._share(policy), key, now)
+            # One that asked may have left meanwhile.
+            if not answer.done():
+                answer.set_result(verdict(policy, ahead if ahead >= 0 else -1 - ahead, ahead >= 0))
+
+    async def _try(self) -> None:
+        # The script itself, on a count of nobody: a Redis that takes no writes would answer a PING.
+        async with asyncio.timeout(PATIENCE):
+            await self._script(keys=[f"{self._prefix}limit:"], args=[0, 1, 1])
+        if self._away:
+            log.info("limits are counted in Redis at %s again", self._place)
+            self._away = ""
+
+    # Here
+
+    def _decide(self, policy: Policy, key: str) -> Verdict:
+        self.fallbacks += 1
+        return self._own.spend(self._share(policy), key, self._now())
+
+    def _share(self, policy: Policy) -> Policy:
+        share = self._shares.get(policy)
+        if share is None:
+            share = self._shares[policy] = policy.share(self._replicas)
+        return share
+
+    def _lose(self, error: BaseException) -> None:
+        if not self._away:
+            self._away = f"Redis at {self._place} is away ({type(error).__name__})"
+            log.warning("%s: each process limits by itself, with 1/%d of each quota", self._away, self._replicas)
+        self._look()
+
+    def _look(self) -> None:
+        if not self._closed and (self._looking is None or self._looking.done()):
+            self._looking = spawn(self._until_back(), "limits: waiting for Redis")
+
+    async def _until_back(self) -> None:
+        while self._away:
+            await asyncio.sleep(PAUSE)
+            try:
+                await self._try()
+            except Exception as error:
+                log.debug("Redis at %s is still away: %s", self._place, type(error).__name__)
+
+    def _offset(self) -> int:
+        return self._clock.offset // MICROSECOND
+
+    def _now(self) -> int:
+        return time.monotonic_ns() // 1000 + self._offset()
