@@ -8,11 +8,15 @@ from typing import Any
 import attrs
 
 from orion_core.bearer import bearer_token
-from orion_core.context import current, use
+from orion_core.context import ANONYMOUS, Actor, current, use
 from orion_core.errors import Error, StartRefused, Unauthenticated
 from orion_core.ports.identity import Identity
 from orion_core.web.access import OPT, STREAMS, AccessRule
 from orion_core.web.asgi import App, Receive, Scope, Send, answer_problem
+
+VERIFIED = "orion_actor"
+"""Where in the scope an outer layer leaves whom the token of the request stands for: `ANONYMOUS` for a token that does
+not count. What is not there has not been verified yet."""
 
 
 def guard(app: App, identity: Identity) -> App:
@@ -28,10 +32,10 @@ def guard(app: App, identity: Identity) -> App:
         if scope["route_handler"].opt.get(STREAMS):
             context = attrs.evolve(context, deadline=None)
         try:
-            token = bearer_token(scope["headers"])
-            if token:
-                context = attrs.evolve(context, actor=await identity.verify(token))
-                scope["orion_user"] = context.actor.id
+            actor = scope[VERIFIED] if VERIFIED in scope else await _caller(scope, identity)
+            if actor.kind != "anonymous":
+                context = attrs.evolve(context, actor=actor)
+                scope["orion_user"] = actor.id
             elif rule.signed_in:
                 raise Unauthenticated("sign in first: send the header Authorization: Bearer <access token>")
             if rule.permission:
@@ -45,6 +49,11 @@ def guard(app: App, identity: Identity) -> App:
             await app(scope, receive, send)
 
     return layer
+
+
+async def _caller(scope: Scope, identity: Identity) -> Actor:
+    token = bearer_token(scope["headers"])
+    return await identity.verify(token) if token else ANONYMOUS
 
 
 async def _refuse(scope: Scope, send: Send, error: Error) -> None:

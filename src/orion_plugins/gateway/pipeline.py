@@ -2,7 +2,8 @@
 
 ::
 
-    edge (of every host: request id, trace, access log, problems) → path guard → dispatch: in process, or proxy
+    edge (of every host: request id, trace, access log, problems) → path guard → rate limit by address → token
+    → rate limit by user → dispatch: in process, or proxy
 """
 
 from __future__ import annotations
@@ -12,9 +13,18 @@ from typing import Any
 from orion_core.plugin import Host
 from orion_plugins.gateway.dispatch import dispatch
 from orion_plugins.gateway.paths import path_guard
+from orion_plugins.gateway.rate_by_address import rate_by_address
+from orion_plugins.gateway.rate_by_user import rate_by_user
 from orion_plugins.gateway.settings import GatewaySettings
+from orion_plugins.gateway.token import token
 
 
 def pipeline(app: Any, host: Host) -> Any:
     """Wrap `app`, the routes of this host, in the layers above."""
-    return path_guard(dispatch(app, host, host.settings.of("gateway", GatewaySettings)))
+    settings = host.settings.of("gateway", GatewaySettings)
+    routes = [route for plugin in host.installed.values() for route in plugin.routes]
+    app = dispatch(app, host, settings)
+    app = rate_by_user(app, host.limits, settings)
+    app = token(app, host.identity, host.prefixes, routes)
+    app = rate_by_address(app, host.limits, settings)
+    return path_guard(app)

@@ -6,10 +6,25 @@ from typing import Any
 
 import attrs
 
+from orion_plugins.gateway.policies import policy
+
 
 def _positive(_: Any, field: attrs.Attribute[Any], given: float) -> None:
     if not 0 < given < float("inf"):
         raise ValueError(f"{field.name} must be more than 0, not {given}")
+
+
+def _limit(_: Any, field: attrs.Attribute[Any], given: str) -> None:
+    try:
+        policy(field.name, given)
+    except ValueError as error:
+        raise ValueError(f"{field.name}: {error}") from None
+
+
+def _paths(_: Any, field: attrs.Attribute[Any], given: tuple[str, ...]) -> None:
+    for path in given:
+        if not path.startswith("/") or path.endswith("/"):
+            raise ValueError(f"{field.name}: write paths as /path without / at the end, not {path!r}")
 
 
 @attrs.frozen(kw_only=True)
@@ -22,4 +37,35 @@ class GatewaySettings:
     connect_timeout: float = attrs.field(default=2.0, validator=_positive, metadata={"help": "seconds to reach a peer"})
     idle_timeout: float = attrs.field(
         default=60.0, validator=_positive, metadata={"help": "seconds a peer may stay silent in an answer"}
+    )
+
+    address_limit: str = attrs.field(
+        default="1200/60", validator=_limit, metadata={"help": "requests/seconds from one address (IPv6: one /64)"}
+    )
+    user_limit: str = attrs.field(
+        default="600/60", validator=_limit, metadata={"help": "requests/seconds of one person"}
+    )
+    login_limit: str = attrs.field(
+        default="30/60", validator=_limit, metadata={"help": "attempts/seconds to sign in or up from one address"}
+    )
+    reset_limit: str = attrs.field(
+        default="10/600", validator=_limit, metadata={"help": "attempts/seconds to reset a password from one address"}
+    )
+    mfa_limit: str = attrs.field(
+        default="20/60", validator=_limit, metadata={"help": "attempts/seconds at a second factor from one address"}
+    )
+    login_paths: tuple[str, ...] = attrs.field(
+        default=("/api/v1/auth/login", "/api/v1/auth/register", "/api/v1/auth/passkeys", "/api/v1/auth/oidc"),
+        validator=_paths,
+        metadata={"help": "paths below which changes count as sign-ins"},
+    )
+    reset_paths: tuple[str, ...] = attrs.field(
+        default=("/api/v1/auth/password", "/api/v1/auth/email"),
+        validator=_paths,
+        metadata={"help": "paths below which changes count as resets"},
+    )
+    mfa_paths: tuple[str, ...] = attrs.field(
+        default=("/api/v1/auth/mfa",),
+        validator=_paths,
+        metadata={"help": "paths below which changes count as attempts at a second factor"},
     )
