@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, cast
 
 import httpx
 
-from orion_core import calls, composition
+from orion_core import calls, composition, production
 from orion_core.adapters import choose
 from orion_core.adapters.system_clock import SystemClock
 from orion_core.background import together
@@ -533,6 +533,7 @@ class Platform:
         if unreadable := composition.unreadable(self.plugins):
             raise StartRefused(list(dict.fromkeys([*problems, *unreadable])))
         problems += composition.bad_peers(self.settings)
+        problems += production.problems(self.settings, self.plugins)
         with_database = [name for name, plugin in self.plugins.items() if composition.has_database(plugin)]
         problems += choose.problems(self.settings, with_database)
         try:

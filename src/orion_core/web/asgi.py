@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from orion_core.context import current
-from orion_core.errors import Error, problem
+from orion_core.errors import Error, Internal, problem
+
+log = logging.getLogger("orion.web")
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -62,6 +65,14 @@ async def answer_problem(scope: Scope, send: Send, error: Error, headers: Mappin
     """Answer `error` as problem+json."""
     body = json.dumps(problem_document(error, scope["path"]), ensure_ascii=False).encode()
     await answer(send, error.status, body, PROBLEM, {**problem_headers(error), **(headers or {})})
+
+
+async def answer_failure(scope: Scope, send: Send, error: Exception) -> None:
+    """Answer what an application raised before its answer began; of a defect the client learns nothing."""
+    if not isinstance(error, Error):
+        log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+        error = Internal("something went wrong on our side")
+    await answer_problem(scope, send, error)
 
 
 async def answer_json(send: Send, status: int, document: Any, headers: Mapping[str, str] | None = None) -> None:

@@ -16,12 +16,10 @@ import attrs
 
 from orion_core.context import ANONYMOUS, Context, child_traceparent, new_traceparent, use
 from orion_core.contracts.platform import PROXIED
-from orion_core.errors import Error, Internal
-from orion_core.web.asgi import App, Message, Receive, Scope, Send, answer_problem, header, joined
+from orion_core.web.asgi import App, Message, Receive, Scope, Send, answer_failure, header, joined
 from orion_core.web.client_ip import Network, client_ip
 
 log = logging.getLogger("orion.access")
-faults = logging.getLogger("orion.web")
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -62,16 +60,11 @@ def edge(app: App, trusted: Sequence[Network], measure: Measure | None = None) -
         with use(context):
             try:
                 await app(scope, receive, tagged)
-            except Error as error:
-                if status:
-                    raise
-                await answer_problem(scope, tagged, error)
-            except Exception:
+            except Exception as error:
                 if status:
                     # Too late for an answer: the server must cut the connection, so that nobody takes it for whole.
                     raise
-                faults.exception("%s %s failed", scope["method"], scope["path"])
-                await answer_problem(scope, tagged, Internal("something went wrong on our side"))
+                await answer_failure(scope, tagged, error)
             finally:
                 took_ms = (time.perf_counter() - began) * 1000
                 # A probe every few seconds would bury the requests.

@@ -2,8 +2,8 @@
 
 ::
 
-    edge (of every host: request id, trace, access log, problems) → path guard → rate limit by address → token
-    → rate limit by user → dispatch: in process, or proxy
+    edge (of every host: request id, trace, access log, problems) → path guard → HTTPS → CORS → cross-site guard
+    → rate limit by address → token → rate limit by user → dispatch: in process, or proxy
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from __future__ import annotations
 from typing import Any
 
 from orion_core.plugin import Host
+from orion_plugins.gateway.cors import cors
 from orion_plugins.gateway.dispatch import dispatch
+from orion_plugins.gateway.https import https
+from orion_plugins.gateway.origin import cross_site_guard
 from orion_plugins.gateway.paths import path_guard
 from orion_plugins.gateway.rate_by_address import rate_by_address
 from orion_plugins.gateway.rate_by_user import rate_by_user
@@ -27,4 +30,7 @@ def pipeline(app: Any, host: Host) -> Any:
     app = rate_by_user(app, host.limits, settings)
     app = token(app, host.identity, host.prefixes, routes)
     app = rate_by_address(app, host.limits, settings)
+    app = cross_site_guard(app, host.settings.public_url, settings)
+    app = cors(app, settings)
+    app = https(app, host.settings)
     return path_guard(app)

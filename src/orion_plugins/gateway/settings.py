@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import attrs
 
+from orion_plugins.gateway.origins import ANY, checked
 from orion_plugins.gateway.policies import policy
 
 
@@ -19,6 +21,21 @@ def _limit(_: Any, field: attrs.Attribute[Any], given: str) -> None:
         policy(field.name, given)
     except ValueError as error:
         raise ValueError(f"{field.name}: {error}") from None
+
+
+def _origins(_: Any, field: attrs.Attribute[Any], given: tuple[str, ...]) -> None:
+    try:
+        for origin in given:
+            if origin != ANY:
+                checked(origin)
+    except ValueError as error:
+        raise ValueError(f"{field.name}: {error}") from None
+
+
+def _names(_: Any, field: attrs.Attribute[Any], given: tuple[str, ...]) -> None:
+    for name in given:
+        if not re.fullmatch(r"[A-Za-z0-9-]+", name):
+            raise ValueError(f"{field.name}: write names of header fields, not {name!r}")
 
 
 def _paths(_: Any, field: attrs.Attribute[Any], given: tuple[str, ...]) -> None:
@@ -69,3 +86,28 @@ class GatewaySettings:
         validator=_paths,
         metadata={"help": "paths below which changes count as attempts at a second factor"},
     )
+
+    cors_origins: tuple[str, ...] = attrs.field(
+        default=(),
+        validator=_origins,
+        metadata={"help": "origins whose pages may use the API: https://app.example; * for any"},
+    )
+    cors_credentials: bool = attrs.field(
+        default=False, metadata={"help": "whether pages of these origins may send cookies"}
+    )
+    cors_headers: tuple[str, ...] = attrs.field(
+        default=(), validator=_names, metadata={"help": "more header fields that pages of these origins may send"}
+    )
+    cors_max_age: int = attrs.field(
+        default=600, validator=_positive, metadata={"help": "seconds for which browsers keep a permission"}
+    )
+
+    def __attrs_post_init__(self) -> None:
+        if self.cors_credentials and ANY in self.cors_origins:
+            raise ValueError("cors_credentials cannot go with cors_origins=*: name the origins")
+
+    def production_problems(self) -> list[str]:
+        """What of these settings forbids production, each with its fix."""
+        if ANY in self.cors_origins:
+            return ["ORION_GATEWAY_CORS_ORIGINS allows every origin: name those that are yours"]
+        return []
