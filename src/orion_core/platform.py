@@ -513,8 +513,8 @@ class Platform:
             wanted = composition.needs(plugin).values()
             if Cache in wanted:
                 probes[name]["cache"] = Supporting(self._cache.check)
-            if plugin.asgi is not None and self._limits is not None:
-                probes[name]["limits"] = Supporting(self._limits.check)
+            if plugin.asgi is not None:
+                probes[name]["limits"] = Supporting(lambda: self.limits.check())
             if Mail in wanted:
                 probes[name]["mail"] = Supporting(self._mail.check)
             if Blobs in wanted and self._blobs is not None:

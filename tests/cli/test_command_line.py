@@ -161,6 +161,21 @@ def test_doctor_shows_settings_with_their_source_and_hides_secrets(monkeypatch: 
     assert "✓ cache" in shown
 
 
+def test_doctor_lists_what_may_not_be_so_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    """G90: the same list that refuses the start."""
+    monkeypatch.setenv("ORION_PUBLIC_URL", "https://shop.example")
+    monkeypatch.setenv("ORION_LOG_LEVEL", "debug")
+    monkeypatch.setenv("ORION_GATEWAY_CORS_ORIGINS", "*")
+    code, printed, _ = invoke("doctor", "--json")
+    wrong = [each["detail"] for each in json.loads(printed)["checks"] if each["name"] == "start"]
+
+    assert code == 1
+    assert [detail.partition(" ")[0] for detail in wrong] == ["ORION_LOG_LEVEL=debug", "ORION_GATEWAY_CORS_ORIGINS"]
+    code, _, complaint = invoke("run")
+    assert code == 1
+    assert all(detail in complaint for detail in wrong)
+
+
 def test_doctor_settings_lists_those_of_plugins_too() -> None:
     code, printed, _ = invoke("doctor", "--settings", "--json")
     assert code == 0
