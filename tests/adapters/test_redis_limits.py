@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from orion_core.adapters.redis_limits import RedisLimits
+from orion_core.adapters.redis_limits import IN_FLIGHT, RedisLimits
 from orion_core.ports.limits import Limits, Policy
 from orion_core.testing.clock import MovableClock
 from orion_core.testing.engines import until
@@ -199,7 +199,23 @@ async def test_a_crowd_during_an_outage_leaves_working_limits() -> None:
         await proxy.heal()
         await until(lambda: is_back(limits), "Redis is back", 20.0)
         assert await allowed(limits, 1000, policy, "bob") == 1000
-        assert proxy.connections <= 16 + 10
+        assert limits.fallbacks == 1000
+
+
+async def test_however_many_ask_few_calls_are_under_way() -> None:
+    """What is asked meanwhile goes with the next call, and no question is decided here for want of a connection."""
+    async with limits_behind_a_proxy() as (limits, proxy):
+        policy = Policy("crowd", 3000, DAY)
+
+        async def client(number: int) -> int:
+            for _ in range(number % 7):
+                await asyncio.sleep(0)
+            return sum([(await limits.spend(policy, "ada")).allowed for _ in range(10)])
+
+        counts = await asyncio.gather(*map(client, range(400)))
+
+        assert (sum(counts), limits.fallbacks) == (3000, 0)
+        assert proxy.connections <= IN_FLIGHT
 
 
 async def test_opening_succeeds_while_redis_is_away_and_no_password_shows(caplog: pytest.LogCaptureFixture) -> None:

@@ -25,7 +25,9 @@ class MemoryLimits:
     async def spend(self, policy: Policy, key: str) -> Verdict:
         """Whether one more under `key` is allowed by `policy`; if it is, it counts."""
         # A time of day may be set back, which would make people wait; the clock's own advances still count.
-        now = self._ticks() // 1000 + self._clock.offset // MICROSECOND
+        now = self._ticks() // 1000
+        if offset := self._clock.offset:
+            now += offset // MICROSECOND
         return self._buckets.spend(policy, key, now)
 
     async def check(self) -> Check:

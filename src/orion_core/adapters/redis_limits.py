@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, Self, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Self, TypeAlias, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis.asyncio import ConnectionPool, Redis
@@ -27,38 +27,47 @@ PAUSE: Final = 0.2
 """Seconds between looks at whether Redis is back."""
 AT_ONCE: Final = 200
 """Questions in one script call: Redis does nothing else while it runs."""
-_CONNECTIONS: Final = 16
+IN_FLIGHT: Final = 4
+"""Script calls at the same time; what is asked meanwhile goes with the next one, so that many ask in few calls."""
+_CONNECTIONS: Final = IN_FLIGHT + 2
 _DEFAULT_PREFIX: Final = "orion:"
 
-# One key per question, and three arguments: the offset of the clock, then interval and capacity of each. Times are
-# microseconds, which doubles hold exactly until the year 2255; %.0f writes them whole. Answers are how far ahead of now
-# the theoretical arrival time is, negative with 1 subtracted where the question was refused.
+# Keys are grouped by policy. Arguments are the offset of the clock, then interval, capacity and number of keys of each
+# policy. Times are microseconds, which doubles hold exactly until the year 2255; %.0f writes them whole. The answer is,
+# for each key, how far ahead of now the theoretical arrival time is, or -1 minus that where the question was refused.
 _SCRIPT: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2] + ARGV[1]
-local answers = {}
-for i, key in ipairs(KEYS) do
-  local interval, capacity = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
-  local ahead = (tonumber(redis.call('GET', key)) or 0) - now
-  if ahead < 0 then ahead = 0 end
-  if ahead + interval > capacity then
-    answers[i] = string.format('%.0f', -1 - ahead)
-  else
-    ahead = ahead + interval
-    redis.call('SET', key, string.format('%.0f', now + ahead), 'PX', string.format('%.0f', math.ceil(ahead / 1000)))
-    answers[i] = string.format('%.0f', ahead)
+local answers, last = {}, 0
+for policy = 2, #ARGV, 3 do
+  local interval, capacity = tonumber(ARGV[policy]), tonumber(ARGV[policy + 1])
+  local first = last + 1
+  last = last + ARGV[policy + 2]
+  for i = first, last do
+    local ahead = (tonumber(redis.call('GET', KEYS[i])) or 0) - now
+    if ahead < 0 then ahead = 0 end
+    if ahead + interval > capacity then
+      answers[i] = string.format('%.0f', -1 - ahead)
+    else
+      ahead = ahead + interval
+      local lives = string.format('%.0f', math.ceil(ahead / 1000))
+      redis.call('SET', KEYS[i], string.format('%.0f', now + ahead), 'PX', lives)
+      answers[i] = string.format('%.0f', ahead)
+    end
   end
 end
-return answers
+return table.concat(answers, ' ')
 """
+Asked: TypeAlias = list[tuple[Policy, str, "asyncio.Future[Verdict]"]]
 
 
 class RedisLimits:
     """Keeps the port `Limits` in Redis 7: every decision is taken there, by one script, in the time of Redis.
 
-    What is asked within one turn of the event loop goes to Redis in one call. While Redis is away, silent or refuses,
-    decisions are taken here, by counts that are kept all the time, each policy with its quota divided by `replicas`:
-    that is logged once as a warning, counted in `fallbacks`, and shown by `check`. Redis is used again once it answers.
+    What is asked within one turn of the event loop goes to Redis in one call, and what is asked while four calls are
+    under way goes with the next. While Redis is away, silent or refuses, decisions are taken here, by counts that are
+    kept all the time, each policy with its quota divided by `replicas`: that is logged once as a warning, counted in
+    `fallbacks`, and shown by `check`. Redis is used again once it answers.
     """
 
     def __init__(self, client: Redis, prefix: str, place: str, clock: Clock, replicas: int) -> None:
@@ -71,7 +80,7 @@ class RedisLimits:
         self._replicas = replicas
         self._own = Buckets()
         self._shares: dict[Policy, Policy] = {}
-        self._asked: list[tuple[Policy, str, asyncio.Future[Verdict]]] = []
+        self._asked: Asked = []
         self._asking: set[asyncio.Task[Any]] = set()
         self._looking: asyncio.Task[Any] | None = None
         self._away = ""
@@ -143,41 +152,54 @@ class RedisLimits:
     # In Redis
 
     def _send(self) -> None:
-        asked, self._asked = self._asked, []
-        for start in range(0, len(asked), AT_ONCE):
-            task = spawn(self._ask(asked[start : start + AT_ONCE]), "limits")
+        if self._away or self._closed:
+            asked, self._asked = self._asked, []
+            self._decide_all(asked)
+        while self._asked and len(self._asking) < IN_FLIGHT:
+            asked, self._asked = self._asked[:AT_ONCE], self._asked[AT_ONCE:]
+            task = spawn(self._ask(asked), "limits")
             self._asking.add(task)
-            task.add_done_callback(self._asking.discard)
+            task.add_done_callback(self._sent)
 
-    async def _ask(self, asked: Sequence[tuple[Policy, str, asyncio.Future[Verdict]]]) -> None:
-        keys = [f"{self._prefix}limit:{policy.name}:{key}" for policy, key, _ in asked]
+    def _sent(self, task: asyncio.Task[Any]) -> None:
+        self._asking.discard(task)
+        self._send()
+
+    async def _ask(self, asked: Asked) -> None:
+        by_policy: dict[Policy, Asked] = {}
+        for question in asked:
+            by_policy.setdefault(question[0], []).append(question)
+        keys: list[bytes] = []
         times = [self._offset()]
-        for policy, _, _ in asked:
-            times += (policy.interval, policy.capacity)
+        for policy, questions in by_policy.items():
+            start = f"{self._prefix}limit:{policy.name}:".encode()
+            keys += [start + key.encode() for _, key, _ in questions]
+            times += (policy.interval, policy.capacity, len(questions))
         try:
             # redis-py's own limit holds for one step; this one holds for all of them together.
             async with asyncio.timeout(PATIENCE):
-                found = cast("list[bytes]", await self._script(keys=keys, args=times))
-            aheads = [int(each) for each in found]
+                found = cast("bytes", await self._script(keys=keys, args=times))
+            aheads = iter([int(each) for each in found.split(b" ")])
         except Exception as error:
             # Whatever it was: who asked is waiting.
             self._lose(error)
-            for policy, key, answer in asked:
-                if not answer.done():
-                    answer.set_result(self._decide(policy, key))
+            self._decide_all(asked)
             return
         now = self._now()
-        for (policy, key, answer), ahead in zip(asked, aheads, strict=True):
-            if ahead >= 0:
-                self._own.note(self._share(policy), key, now)
-            # One that asked may have left meanwhile.
-            if not answer.done():
-                answer.set_result(verdict(policy, ahead if ahead >= 0 else -1 - ahead, ahead >= 0))
+        # Counted here too, so that an outage finds nobody with a quota that is spent already.
+        for policy, questions in by_policy.items():
+            share = self._share(policy)
+            for (_, key, answer), ahead in zip(questions, aheads, strict=False):
+                if ahead >= 0:
+                    self._own.note(share, key, now)
+                # One that asked may have left meanwhile.
+                if not answer.done():
+                    answer.set_result(verdict(policy, ahead if ahead >= 0 else -1 - ahead, ahead >= 0))
 
     async def _try(self) -> None:
         # The script itself, on a count of nobody: a Redis that takes no writes would answer a PING.
         async with asyncio.timeout(PATIENCE):
-            await self._script(keys=[f"{self._prefix}limit:"], args=[0, 1, 1])
+            await self._script(keys=[f"{self._prefix}limit:"], args=[0, 1, 1, 1])
         if self._away:
             log.info("limits are counted in Redis at %s again", self._place)
             self._away = ""
@@ -187,6 +209,11 @@ class RedisLimits:
     def _decide(self, policy: Policy, key: str) -> Verdict:
         self.fallbacks += 1
         return self._own.spend(self._share(policy), key, self._now())
+
+    def _decide_all(self, asked: Asked) -> None:
+        for policy, key, answer in asked:
+            if not answer.done():
+                answer.set_result(self._decide(policy, key))
 
     def _share(self, policy: Policy) -> Policy:
         share = self._shares.get(policy)
