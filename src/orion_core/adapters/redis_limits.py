@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Self, TypeAlias, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -21,7 +21,7 @@ from orion_core.ports.limits import MICROSECOND, Policy, Verdict
 
 log = logging.getLogger("orion.limits")
 
-PATIENCE: Final = 0.5
+PATIENCE: Final = 1.0
 """Seconds that Redis gets for an answer; a request waits no longer before it is decided here."""
 PAUSE: Final = 0.2
 """Seconds between looks at whether Redis is back."""
@@ -169,24 +169,15 @@ class RedisLimits:
         by_policy: dict[Policy, Asked] = {}
         for question in asked:
             by_policy.setdefault(question[0], []).append(question)
-        keys: list[bytes] = []
-        times = [self._offset()]
-        for policy, questions in by_policy.items():
-            start = f"{self._prefix}limit:{policy.name}:".encode()
-            keys += [start + key.encode() for _, key, _ in questions]
-            times += (policy.interval, policy.capacity, len(questions))
         try:
-            # redis-py's own limit holds for one step; this one holds for all of them together.
-            async with asyncio.timeout(PATIENCE):
-                found = cast("bytes", await self._script(keys=keys, args=times))
-            aheads = iter([int(each) for each in found.split(b" ")])
+            aheads = iter(await self._run(by_policy))
         except Exception as error:
             # Whatever it was: who asked is waiting.
             self._lose(error)
             self._decide_all(asked)
             return
         now = self._now()
-        # Counted here too, so that an outage finds nobody with a quota that is spent already.
+        # Counted here too, so that an outage gives nobody a new quota.
         for policy, questions in by_policy.items():
             share = self._share(policy)
             for (_, key, answer), ahead in zip(questions, aheads, strict=False):
@@ -195,6 +186,22 @@ class RedisLimits:
                 # One that asked may have left meanwhile.
                 if not answer.done():
                     answer.set_result(verdict(policy, ahead if ahead >= 0 else -1 - ahead, ahead >= 0))
+
+    async def _run(self, by_policy: Mapping[Policy, Asked]) -> list[int]:
+        """The answers of the script, in the order of the policies and their questions."""
+        keys: list[bytes] = []
+        times = [self._offset()]
+        for policy, questions in by_policy.items():
+            start = f"{self._prefix}limit:{policy.name}:".encode()
+            # Half a surrogate pair is a text too.
+            keys += [start + key.encode("utf-8", "surrogatepass") for _, key, _ in questions]
+            times += (policy.interval, policy.capacity, len(questions))
+        # redis-py's own limit holds for one step; this one holds for all of them together.
+        async with asyncio.timeout(PATIENCE):
+            found = cast("bytes", await self._script(keys=keys, args=times)).split(b" ")
+        if len(found) != len(keys):
+            raise ValueError(f"{len(keys)} questions had {len(found)} answers")
+        return [int(each) for each in found]
 
     async def _try(self) -> None:
         # The script itself, on a count of nobody: a Redis that takes no writes would answer a PING.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from litestar.handlers import HTTPRouteHandler
 
@@ -34,8 +35,11 @@ class PublicRoutes:
 
 def _open(controllers: Iterable[type]) -> Iterator[tuple[str, str]]:
     for controller in controllers:
-        for handler in vars(controller).values():
-            rule = handler.opt.get(OPT) if isinstance(handler, HTTPRouteHandler) else None
+        given = getattr(controller, "opt", None)
+        # A controller that says nothing has a slot of this name instead.
+        of_all = given if isinstance(given, Mapping) else {}
+        for _, handler in inspect.getmembers(controller, lambda member: isinstance(member, HTTPRouteHandler)):
+            rule = {**of_all, **handler.opt}.get(OPT)
             if not isinstance(rule, AccessRule) or rule.signed_in:
                 continue
             for path in handler.paths or {"/"}:

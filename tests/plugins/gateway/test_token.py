@@ -152,6 +152,30 @@ def test_a_parameter_is_one_segment_and_nothing_else_is_a_pattern() -> None:
     assert not routes.covers("POST", "/a.b/1/c")
 
 
+def test_what_a_controller_says_of_all_its_routes_and_what_it_inherits_counts() -> None:
+    class Open(Controller):
+        path = "/open"
+        opt = public()
+
+        @get("/all")
+        async def everything(self) -> None: ...
+
+        @get("/mine", opt=signed_in())
+        async def mine(self) -> None: ...
+
+    class Heir(Open):
+        path = "/heir"
+
+    routes = PublicRoutes([Open, Heir])
+
+    assert [routes.covers("GET", path) for path in ("/open/all", "/heir/all", "/open/mine", "/heir/mine")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
 async def test_a_token_is_verified_once_in_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
     verify = TokenIdentity.verify

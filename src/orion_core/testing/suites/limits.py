@@ -117,7 +117,7 @@ class LimitsSuite(abc.ABC):
         assert [verdict.allowed for verdict in spent] == [True] * 4
         assert not again.allowed
 
-    @pytest.mark.parametrize("key", ["", "a b", "a\r\nb", "grüße/☃", "a:b*?[c]", "k" * 2000])
+    @pytest.mark.parametrize("key", ["", "a b", "a\r\nb", "grüße/☃", "\ud83d", "a:b*?[c]", "k" * 2000])
     async def test_any_text_is_a_key(self, key: str) -> None:
         policy = Policy("calls", 1, DAY)
         async with self.limits() as limits:
