@@ -270,9 +270,12 @@ class Platform:
             trust_env=False, timeout=calls.TIMEOUT, limits=httpx.Limits(max_connections=200)
         )
         stack.push_async_callback(self._client.aclose)
+        applied = 0
         for name, plugin in self.plugins.items():
             if composition.has_database(plugin):
-                await self._open_database(name, plugin)
+                applied += await self._open_database(name, plugin)
+        if applied:
+            log.info("applied %d migrations to %d databases", applied, len(self.databases))
         await self._build()
         if self._work:
             await self._run()
@@ -304,25 +307,31 @@ class Platform:
         if limits is not None:
             await limits.aclose()
 
-    async def _open_database(self, name: str, plugin: Plugin) -> None:
+    async def _open_database(self, name: str, plugin: Plugin) -> int:
+        """Open the database of `plugin`, with its tables in it; returns how many migrations that took."""
         try:
             db = await choose.open_database(self.settings, name)
             self._stack.push_async_callback(db.aclose)
-            await self._migrate(name, db, composition.migration_apps(plugin))
+            applied = await self._migrate(name, db, composition.migration_apps(plugin))
         except DatabaseUnavailable as error:
             raise StartRefused([f"the database of {name} cannot be opened: {error.detail}"]) from error
         self.databases[name] = db
         for table in plugin.tables:
             table._meta._db = db.engine  # type: ignore[attr-defined]  # noqa: SLF001 - Piccolo has no public way
+        return applied
 
-    async def _migrate(self, name: str, db: Database, apps: Sequence[MigrationApp]) -> None:
+    async def _migrate(self, name: str, db: Database, apps: Sequence[MigrationApp]) -> int:
+        """Apply what is pending, or refuse to start; returns how much was applied."""
         if db.dialect.name == "sqlite":
-            for applied in await up(db, apps):
-                log.info("applied migration %s to the database of %s", applied, name)
-        elif waiting := await pending(db, apps):
+            if applied := await up(db, apps):
+                # One line for each service would be the first screen of a new user.
+                log.debug("applied %s to the database of %s", ", ".join(applied), name)
+            return len(applied)
+        if waiting := await pending(db, apps):
             raise StartRefused(
                 [f"the database of {name} lacks {len(waiting)} migration(s); apply them with: orion migrate up {name}"]
             )
+        return 0
 
     async def _build(self) -> None:
         # A peer need not be installed here: its contract may come in a package of its own.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import csv
 import io
 import json
@@ -13,8 +11,8 @@ from uuid import UUID
 
 from orion_core.codec import to_plain
 from orion_core.contracts.analytics import Performance, RawEvent, TopList, Trend
-from orion_core.errors import Malformed
 from orion_core.json_value import Json
+from orion_core.paging import bad_cursor, pack, unpack
 
 MEDIA_TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -108,17 +106,14 @@ def performance_rows(found: Performance) -> Iterator[dict[str, Any]]:
 
 def to_cursor(at_ms: int, event_id: UUID) -> str:
     """The cursor of the page after this raw event."""
-    return base64.urlsafe_b64encode(at_ms.to_bytes(8, "big") + event_id.bytes).decode().rstrip("=")
+    return pack(at_ms.to_bytes(8, "big") + event_id.bytes)
 
 
 def from_cursor(cursor: str) -> tuple[int, UUID]:
     """Where the page of `cursor` begins; raises `Malformed`."""
-    try:
-        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
+    raw = unpack(cursor)
     if len(raw) != 24 or raw[0] > 0x7F:
-        raise Malformed("cursor: must be the next_cursor of a page of the same list")
+        raise bad_cursor()
     return int.from_bytes(raw[:8], "big"), UUID(bytes=raw[8:])
 
 

@@ -45,6 +45,7 @@ from orion_core.events import Envelope, on, on_all
 from orion_core.ids import new_id
 from orion_core.jobs import Jobs, job
 from orion_core.json_value import Json
+from orion_core.paging import check_limit
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_core.values import invalid
@@ -211,8 +212,7 @@ class AnalyticsService(Analytics):
 
     async def raw(self, question: ExportQuestion, cursor: str, limit: int) -> RawPage:
         current().actor.require("analytics:export")
-        if not 1 <= limit <= 1000:
-            raise invalid("limit", "out_of_range", "must be from 1 to 1000")
+        check_limit(limit, 1000)
         span = periods.whole(question.start or intake.OLDEST, question.end or periods.LATEST)
         at, last = from_cursor(cursor) if cursor else (span.lo, UUID(int=0))
         rows = await storing.page(self.db, question.name, max(at, span.lo), span.hi, at, last, limit + 1)

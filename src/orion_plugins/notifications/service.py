@@ -19,11 +19,10 @@ from orion_core.contracts.users import UserErased
 from orion_core.events import Events, on
 from orion_core.ids import new_id
 from orion_core.jobs import Jobs, job
+from orion_core.paging import check_limit, from_cursor, to_cursor
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_core.ports.mail import Mail, MailRefused, MailUnavailable
-from orion_core.values import invalid
-from orion_plugins.notifications.cursors import from_cursor, to_cursor
 from orion_plugins.notifications.erasing import erase, is_erased
 from orion_plugins.notifications.mails import build, message_id
 from orion_plugins.notifications.rendering import render
@@ -48,8 +47,7 @@ class NotificationsService(Notifications):
 
     async def mine(self, cursor: str, limit: int) -> NoticePage:
         user_id = current().actor.user_id
-        if not 1 <= limit <= 200:
-            raise invalid("limit", "out_of_range", "must be from 1 to 200")
+        check_limit(limit)
         wanted: Combinable = Notification.user_id == user_id
         if cursor:
             wanted = And(wanted, Notification.id < from_cursor(cursor))

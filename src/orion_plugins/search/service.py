@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 import hashlib
 import json
@@ -34,6 +33,7 @@ from orion_core.errors import FieldError, Malformed, Unavailable
 from orion_core.events import Envelope, Events, event_type, on, on_all
 from orion_core.jobs import Jobs, Retry, job
 from orion_core.json_value import Json
+from orion_core.paging import bad_cursor, check_limit, from_cursor, pack, to_cursor, unpack
 from orion_core.plugin import Catalogue, Services
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
@@ -44,7 +44,7 @@ from orion_plugins.search.dialect import drop_words, is_sqlite, shred
 from orion_plugins.search.documents import Layout, State, read
 from orion_plugins.search.reading import Reader
 from orion_plugins.search.tables import TaskRow
-from orion_plugins.search.tasks import Declared, Tasks, id_of, outcomes_of
+from orion_plugins.search.tasks import Declared, Tasks, outcomes_of
 from orion_plugins.search.writing import FORMS, Batch
 
 MAX_DOCUMENTS = 10_000
@@ -129,17 +129,13 @@ class SearchService(Search):
 
     async def tasks(self, cursor: str, limit: int) -> TaskPage:
         current().actor.require("search:read")
-        if not 1 <= limit <= 200:
-            raise invalid("limit", "out_of_range", "must be from 1 to 200")
+        check_limit(limit)
         query = TaskRow.objects().order_by(TaskRow.id, ascending=False).limit(limit + 1)
         if cursor:
-            before = id_of(cursor)
-            if before is None:
-                raise _bad_cursor()
-            query = query.where(TaskRow.id < before)
+            query = query.where(TaskRow.id < from_cursor(cursor))
         rows = await query
         return TaskPage(
-            tuple(_task(row) for row in rows[:limit]), str(rows[limit - 1].id) if len(rows) > limit else None
+            tuple(_task(row) for row in rows[:limit]), to_cursor(rows[limit - 1].id) if len(rows) > limit else None
         )
 
     async def task(self, task_id: UUID) -> TaskReport:
@@ -353,25 +349,17 @@ def _offset(query: Query) -> int:
         return query.offset
     if query.offset:
         raise Malformed("give an offset or a cursor, not both", errors=[FieldError("offset", "malformed", "not both")])
-    try:
-        found = _CURSOR.fullmatch(base64.b64decode(query.cursor.encode(), b"-_", validate=True).decode())
-    except ValueError:
-        found = None
+    found = _CURSOR.fullmatch(unpack(query.cursor).decode("utf-8", "replace"))
     if found is None or found[2] != _digest(query):
-        raise _bad_cursor()
+        raise bad_cursor()
     return int(found[1])
 
 
 def _cursor(query: Query, offset: int) -> str:
-    return base64.urlsafe_b64encode(f"{offset}.{_digest(query)}".encode()).decode()
+    return pack(f"{offset}.{_digest(query)}".encode())
 
 
 def _digest(query: Query) -> str:
     """Ties a cursor to its query: with another one it would leave out the wrong hits."""
     asked = json.dumps([query.index, query.text, query.filter, query.sort, query.mode])
     return hashlib.blake2b(asked.encode(), digest_size=6).hexdigest()
-
-
-def _bad_cursor() -> Malformed:
-    detail = "must be the next_cursor of the page before, or empty"
-    return Malformed(f"cursor: {detail}", errors=[FieldError("cursor", "malformed", detail)])

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import attrs
 from piccolo.columns import Column
@@ -298,11 +297,3 @@ async def _take(batch: Batch, declared: Searchable, given: Any) -> tuple[str, st
 def outcomes_of(row: TaskRow) -> Sequence[tuple[int, str, str]]:
     """(line, id, why refused) of each document that is on record."""
     return [(line, doc_id, why) for line, doc_id, why in json.loads(row.outcomes)]
-
-
-def id_of(cursor: str) -> UUID | None:
-    """The task that a cursor stands for, None for one from elsewhere."""
-    try:
-        return UUID(cursor)
-    except ValueError:
-        return None

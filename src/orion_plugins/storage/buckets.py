@@ -26,12 +26,13 @@ from orion_core.contracts.storage import (
     TooManyBuckets,
 )
 from orion_core.ids import new_id
+from orion_core.paging import check_limit, pack
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_core.values import invalid
 from orion_plugins.storage.aftermath import Aftermath
 from orion_plugins.storage.dialect import alone
-from orion_plugins.storage.keys import from_cursor, to_cursor, to_prefix
+from orion_plugins.storage.keys import from_cursor, to_prefix
 from orion_plugins.storage.rights import admitted, caller, manages
 from orion_plugins.storage.settings import StorageSettings
 from orion_plugins.storage.tables import StorageBucket, StorageGrant, StorageObject
@@ -89,8 +90,7 @@ class Buckets:
 
     async def page(self, cursor: str, limit: int) -> BucketPage:
         person = caller()
-        if not 1 <= limit <= 200:
-            raise invalid("limit", "out_of_range", "must be from 1 to 200")
+        check_limit(limit)
         wanted: Combinable = StorageBucket.name > from_cursor(cursor).decode("utf-8", "replace")
         if person and not manages(current().actor):
             wanted = And(wanted, StorageBucket.owner_id == UUID(person))
@@ -98,7 +98,7 @@ class Buckets:
         more = len(rows) > limit
         return BucketPage(
             items=tuple(map(described, rows[:limit])),
-            next_cursor=to_cursor(rows[limit - 1].name.encode()) if more else None,
+            next_cursor=pack(rows[limit - 1].name.encode()) if more else None,
         )
 
     async def change(self, name: str, change: BucketChange) -> Bucket:

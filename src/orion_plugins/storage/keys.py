@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import unicodedata
 from urllib.parse import unquote
 
 from orion_core.contracts.storage import InvalidKey
-from orion_core.errors import FieldError, Malformed
+from orion_core.errors import FieldError
+from orion_core.paging import bad_cursor, unpack
 
 MOST = 1024
 """Bytes of the longest key."""
+
 _OVERRIDES = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -77,18 +77,9 @@ def beyond(prefix: bytes) -> bytes:
     return prefix[:-1] + bytes([prefix[-1] + 1])
 
 
-def to_cursor(place: bytes) -> str:
-    """`place` as opaque text."""
-    return base64.urlsafe_b64encode(place).decode().rstrip("=")
-
-
 def from_cursor(cursor: str) -> bytes:
-    """The place that `cursor` stands for; raises `Malformed` for anything that `to_cursor` did not make."""
-    try:
-        place = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-    except (ValueError, binascii.Error):
-        place = b""
-    if len(place) > MOST + 1 or to_cursor(place) != cursor:
-        detail = "must be the next_cursor of the page before, or empty"
-        raise Malformed(f"cursor: {detail}", errors=[FieldError("cursor", "malformed", detail)])
+    """The place that `cursor` stands for, which is no longer than one behind a key; raises `Malformed`."""
+    place = unpack(cursor)
+    if len(place) > MOST + 1:
+        raise bad_cursor()
     return place

@@ -26,12 +26,13 @@ from orion_core.contracts.storage import (
 from orion_core.events import Events
 from orion_core.ids import new_id
 from orion_core.keyring import Keyring
+from orion_core.paging import check_limit, pack
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_core.values import invalid
 from orion_plugins.storage.aftermath import READING, Aftermath
 from orion_plugins.storage.buckets import described as described_bucket
-from orion_plugins.storage.keys import after, beyond, from_cursor, to_cursor, to_key, to_prefix
+from orion_plugins.storage.keys import after, beyond, from_cursor, to_key, to_prefix
 from orion_plugins.storage.rights import access, admitted, refuse_erased
 from orion_plugins.storage.signing import verify
 from orion_plugins.storage.tables import StorageBucket, StorageObject, StorageRead
@@ -93,8 +94,7 @@ class Objects:
 
     async def page(self, name: str, prefix_text: str, delimiter: str, cursor: str, limit: int) -> ObjectPage:
         prefix = to_prefix(prefix_text)
-        if not 1 <= limit <= 200:
-            raise invalid("limit", "out_of_range", "must be from 1 to 200")
+        check_limit(limit)
         if len(delimiter) > 16:
             raise invalid("delimiter", "too_long", "must have at most 16 characters")
         bucket = await admitted(name, "list", prefix)
@@ -108,7 +108,7 @@ class Objects:
                 if row.key < place:
                     continue  # behind a common beginning that was told already
                 if len(items) + len(prefixes) == limit:
-                    return ObjectPage(tuple(items), tuple(prefixes), to_cursor(place))
+                    return ObjectPage(tuple(items), tuple(prefixes), pack(place))
                 end = row.key.find(split, len(prefix)) if split else -1
                 if end < 0:
                     items.append(described(row, bucket.name))

@@ -11,7 +11,7 @@ from uuid import UUID
 from orion_core.context import current
 from orion_core.contracts.users import AccessLogUnavailable, Reading, ReadingPage
 from orion_core.ids import new_id
-from orion_plugins.users.cursors import from_cursor, to_cursor
+from orion_core.paging import from_cursor, to_cursor
 from orion_plugins.users.tables import UserAccessLog
 from orion_plugins.users.visibility import is_own
 

@@ -13,7 +13,7 @@ from orion_core.contracts.users import Activity, ActivityPage
 from orion_core.events import Envelope
 from orion_core.ids import new_id
 from orion_core.json_value import Json
-from orion_plugins.users.cursors import from_time_cursor, to_time_cursor
+from orion_core.paging import from_time_cursor, to_time_cursor
 from orion_plugins.users.redaction import metadata
 from orion_plugins.users.tables import UserActivity
 

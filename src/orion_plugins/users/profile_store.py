@@ -12,8 +12,8 @@ from orion_core.context import current
 from orion_core.contracts.users import NoSuchPerson, PeopleQuery, Profile, ProfilePending
 from orion_core.errors import PreconditionFailed
 from orion_core.ids import new_id
+from orion_core.paging import from_cursor
 from orion_plugins.users import profiles
-from orion_plugins.users.cursors import from_cursor
 from orion_plugins.users.tables import ACTIVE, ERASED, UserProfile
 from orion_plugins.users.visibility import is_own, no_such_person
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from orion_core.contracts.auth import UserRegistered
 from orion_core.contracts.users import DocumentPage, ProfileChanged, UserErased
-from orion_core.errors import FieldError, Malformed
 from orion_core.json_value import Json
+from orion_core.paging import from_cursor, to_cursor
 from orion_core.plugin import Searchable
 from orion_plugins.users.tables import ACTIVE, UserProfile
 
@@ -50,7 +49,7 @@ async def page(cursor: str) -> DocumentPage:
     """The profiles whose id comes after that in `cursor`."""
     query = UserProfile.objects().where(UserProfile.state == ACTIVE).order_by(UserProfile.user_id).limit(PAGE + 1)
     if cursor:
-        query = query.where(UserProfile.user_id > _after(cursor))
+        query = query.where(UserProfile.user_id > from_cursor(cursor))
     rows = await query
     documents = tuple(
         Json.of(
@@ -63,12 +62,4 @@ async def page(cursor: str) -> DocumentPage:
         )
         for row in rows[:PAGE]
     )
-    return DocumentPage(documents, str(rows[PAGE - 1].user_id) if len(rows) > PAGE else None)
-
-
-def _after(cursor: str) -> UUID:
-    try:
-        return UUID(cursor)
-    except ValueError:
-        detail = "must be the next_cursor of the page before, or empty"
-        raise Malformed(f"cursor: {detail}", errors=[FieldError("cursor", "malformed", detail)]) from None
+    return DocumentPage(documents, to_cursor(rows[PAGE - 1].user_id) if len(rows) > PAGE else None)

@@ -37,13 +37,13 @@ from orion_core.contracts.users import (
 from orion_core.events import Envelope, Events, on, on_all
 from orion_core.ids import new_id
 from orion_core.jobs import Jobs, job
+from orion_core.paging import check_limit, to_cursor
 from orion_core.plugin import Catalogue
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_core.values import invalid
 from orion_plugins.users import access_log, activity, preference_store, profiles, searchable
 from orion_plugins.users import profile_store as store
-from orion_plugins.users.cursors import to_cursor
 from orion_plugins.users.preferences import MOST_KEYS, Declared
 from orion_plugins.users.settings import UsersSettings
 from orion_plugins.users.tables import ACTIVE, PENDING, UserPreference, UserProfile
@@ -207,17 +207,19 @@ class UsersService(Users):
 
     async def activity(self, user_id: UUID, cursor: str, limit: int, action: str = "") -> ActivityPage:
         """See `Users.activity`."""
+        check_limit(limit)
         if not _ACTION.fullmatch(action):
             raise invalid("action", "pattern", "must be a dotted name like auth.session_started")
         await self._visible(user_id)
-        found = await activity.page(user_id, cursor, _checked(limit), action)
+        found = await activity.page(user_id, cursor, limit, action)
         await self._read([user_id], ("activity",), "users.activity")
         return found
 
     async def readings(self, user_id: UUID, cursor: str, limit: int) -> ReadingPage:
         """See `Users.readings`."""
+        check_limit(limit)
         await self._visible(user_id)
-        found = await access_log.page(user_id, cursor, _checked(limit))
+        found = await access_log.page(user_id, cursor, limit)
         await self._read([user_id], ("access_log",), "users.readings")
         return found
 
@@ -345,12 +347,6 @@ class UsersService(Users):
     async def _strip(self, user_id: UUID) -> None:
         await UserPreference.delete().where(UserPreference.user_id == user_id)
         await activity.strip(user_id)
-
-
-def _checked(limit: int) -> int:
-    if not 1 <= limit <= 200:
-        raise invalid("limit", "out_of_range", "must be from 1 to 200")
-    return limit
 
 
 def _at_most(most: int, name: str, items: Sequence[object]) -> None:

@@ -18,9 +18,8 @@ from orion_core.contracts.webhooks import (
     NoSuchEndpoint,
 )
 from orion_core.keyring import Keyring
+from orion_core.paging import check_limit, from_cursor, to_cursor
 from orion_core.sealing import Where, open_, seal
-from orion_core.values import invalid
-from orion_plugins.webhooks.cursors import from_cursor, to_cursor
 from orion_plugins.webhooks.tables import WebhookAttempt, WebhookDelivery, WebhookEndpoint, WebhookSecret
 
 T = TypeVar("T", bound=Table)
@@ -62,8 +61,7 @@ async def delivery_row(delivery_id: UUID) -> WebhookDelivery:
 
 async def page(table: type[T], wanted: list[Combinable], cursor: str, limit: int) -> tuple[list[T], str | None]:
     """Rows of `table`, newest first, and the cursor of the page after; raises `Malformed` and `Invalid`."""
-    if not 1 <= limit <= 200:
-        raise invalid("limit", "out_of_range", "must be from 1 to 200")
+    check_limit(limit)
     key: Any = table.id  # type: ignore[attr-defined]  # every table here has it
     query = table.objects()
     if cursor:

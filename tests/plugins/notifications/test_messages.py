@@ -1,4 +1,4 @@
-"""Templates, mail messages, cursors and settings of notifications: pure functions."""
+"""Templates, mail messages and settings of notifications: pure functions."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from orion_core.errors import Malformed
 from orion_core.ids import new_id
-from orion_plugins.notifications.cursors import from_cursor, to_cursor
 from orion_plugins.notifications.mails import build, message_id, parse_sender
 from orion_plugins.notifications.rendering import Rendered, TemplateError, render
 from orion_plugins.notifications.settings import NotificationsSettings
@@ -129,17 +127,6 @@ def test_published_templates_never_change() -> None:
     hashes = {item.name: sha256(item.read_bytes()).hexdigest()[:16] for item in folder.iterdir() if ".v" in item.name}
 
     assert hashes == PUBLISHED
-
-
-def test_a_cursor_stands_for_one_row_in_one_spelling() -> None:
-    """N8: lists are paged."""
-    row = new_id()
-
-    assert from_cursor(to_cursor(row)) == row
-    for other in ("", to_cursor(row)[:-1], f"{to_cursor(row)}=", to_cursor(row)[:-1] + "B", str(row)):
-        with pytest.raises(Malformed) as refused:
-            from_cursor(other)
-        assert [error.field for error in refused.value.errors] == ["cursor"]
 
 
 @pytest.mark.parametrize("sender", ["", "Shop", "Shop <shop>", "Shop <a@b>\nBcc: c@d", "@x.org", "a@"])

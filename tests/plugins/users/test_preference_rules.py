@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta, timezone
-from uuid import UUID
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 from orion_core.contracts.users import PreferenceChange
 from orion_core.errors import Invalid, Malformed
 from orion_core.json_value import Json
-from orion_plugins.users.cursors import from_cursor, from_time_cursor, to_cursor, to_time_cursor
 from orion_plugins.users.preference_bodies import read_patch
 from orion_plugins.users.preferences import Declared
 from orion_plugins.users.profiles import beginning
@@ -110,25 +108,6 @@ def test_a_beginning_is_literal(text: str) -> None:
     assert pattern.endswith("%")
     unescaped = pattern[:-1].replace("\\\\", "").replace("\\%", "").replace("\\_", "")
     assert not set(unescaped) & set("\\%_")
-
-
-@given(st.text())
-def test_a_cursor_is_one_that_was_given_or_malformed(text: str) -> None:
-    for read, write in (
-        (from_cursor, lambda found: to_cursor(found)),
-        (from_time_cursor, lambda found: to_time_cursor(*found)),
-    ):
-        try:
-            found = read(text)
-        except Malformed:
-            continue
-        assert write(found) == text
-
-
-@given(st.datetimes(timezones=st.just(UTC)), st.uuids())
-def test_a_cursor_leads_back_to_its_row(at: datetime, row_id: UUID) -> None:
-    assert from_cursor(to_cursor(row_id)) == row_id
-    assert from_time_cursor(to_time_cursor(at, row_id)) == (at, row_id)
 
 
 @given(st.dictionaries(st.text(), PLAIN, max_size=5))

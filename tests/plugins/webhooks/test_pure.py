@@ -11,12 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from orion_core.errors import Invalid, Malformed
-from orion_core.ids import new_id
+from orion_core.errors import Invalid
 from orion_core.webhook_verifier import verify
 from orion_plugins.webhooks import patterns, signing
 from orion_plugins.webhooks.addresses import is_allowed, networks, refusal
-from orion_plugins.webhooks.cursors import from_cursor, to_cursor
 from orion_plugins.webhooks.outcomes import LONGEST, Outcome, Verdict, judge, wanted_pause
 from orion_plugins.webhooks.sender import EXCERPT, READ_LIMIT
 from orion_plugins.webhooks.settings import TABLE, WebhooksSettings
@@ -390,16 +388,7 @@ def test_a_receiver_that_is_busy_gets_the_longer_of_both_pauses() -> None:
     assert judge(failed(500, retry_after="120"), 0, TABLE, NOW, middle).after == 5
 
 
-# Cursors and settings
-
-
-def test_a_cursor_stands_for_one_row_in_one_spelling() -> None:
-    row = new_id()
-
-    assert from_cursor(to_cursor(row)) == row
-    for other in ("", to_cursor(row)[:-1], f"{to_cursor(row)}=", to_cursor(row)[:-1] + "B", str(row)):
-        with pytest.raises(Malformed):
-            from_cursor(other)
+# Settings
 
 
 def test_an_attempt_has_the_limits_of_the_standard() -> None:
