@@ -42,6 +42,7 @@ def gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateways]:
             "ORION_LIMITS_REPLICAS": str(REPLICAS),
             "ORION_GATEWAY_ADDRESS_LIMIT": f"100/{TEN_DAYS}",
             "ORION_GATEWAY_LOGIN_LIMIT": f"12/{TEN_DAYS}",
+            "ORION_GATEWAY_CORS_ORIGINS": "https://app.example",
             # So that each test has addresses of its own.
             "ORION_TRUSTED_PROXIES": "127.0.0.0/8",
         }
@@ -78,6 +79,19 @@ async def test_fifty_clients_over_three_processes_get_exactly_the_limit(gateways
         found = await asyncio.gather(*map(client, range(50)))
 
     assert Counter(status for statuses in found for status in statuses) == {200: 100, 429: 100}
+
+
+async def test_pages_are_told_by_the_gateway_what_they_may_read_of_a_service_behind_it(gateways: Gateways) -> None:
+    """G30, G91: through the proxy as in one process."""
+    async with httpx.AsyncClient(base_url=gateways.urls[0], trust_env=False, timeout=30) as http:
+        for origin, allowed in (("https://app.example", ["https://app.example"]), ("https://evil.org", []), ("", [])):
+            page = somebody() | ({"origin": origin} if origin else {})
+            for answer in (await http.get(KEYS, headers=page), await http.get("/api/v1/auth/me", headers=page)):
+                assert answer.status_code in (200, 401)
+                assert answer.headers.get_list("access-control-allow-origin") == allowed
+                assert "Origin" in answer.headers["vary"]
+        ask = somebody() | {"origin": "https://app.example", "access-control-request-method": "DELETE"}
+        assert (await http.options("/api/v1/auth/me", headers=ask)).status_code == 204
 
 
 @pytest.mark.parametrize("how", ["refuse", "stall"])

@@ -19,14 +19,22 @@ HEADERS: Final = (
     "Content-Type",
     "Idempotency-Key",
     "If-Match",
+    "If-Modified-Since",
     "If-None-Match",
+    "If-Range",
+    "If-Unmodified-Since",
     "Range",
     "X-Orion-Session",
     "X-Request-ID",
     "Traceparent",
     "Tracestate",
 )
-EXPOSED: Final = b"ETag, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-ID"
+"""What pages may send: the fields that ORION's routes read; more are a setting."""
+EXPOSED: Final = (
+    b"Accept-Ranges, Content-Disposition, Content-Range, ETag, Location, RateLimit, RateLimit-Policy, Retry-After, "
+    b"X-Request-ID"
+)
+"""What pages may read, beside the fields that they always may."""
 _VARY: Final = (b"vary", b"Origin")
 _ASKED: Final = b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"
 _TWO: Final = b""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from orion_core.errors import Forbidden
+from orion_core.errors import Forbidden, StartRefused
 from orion_plugins.gateway.origins import ANY, origin_of
 from orion_plugins.gateway.policies import SAFE
 from orion_plugins.gateway.refusal import refuse
@@ -18,6 +18,7 @@ from orion_plugins.gateway.settings import GatewaySettings
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 _HTTP_SCHEMES = {"ws": "http", "wss": "https"}
+_WANTED = frozenset({b"authorization", b"cookie", b"host", b"origin", b"x-orion-session"})
 
 
 class CrossSite(Forbidden):
@@ -29,10 +30,13 @@ class CrossSite(Forbidden):
 def cross_site_guard(app: App, public_url: str, settings: GatewaySettings) -> App:
     """Refuse requests that change something, and handshakes, when cookies and no Authorization came with them, unless
     their Origin is that of `public_url` (without one: of the host that was asked) or one that CORS allows by name;
-    without an Origin they need the header X-Orion-Session."""
+    without an Origin they need the header X-Orion-Session. Raises `StartRefused` for a public URL that is none."""
     ours = {origin.encode() for origin in settings.cors_origins if origin != ANY}
     if public_url:
-        ours.add(origin_of(public_url).encode())
+        try:
+            ours.add(origin_of(public_url).encode())
+        except ValueError as error:
+            raise StartRefused([f"ORION_PUBLIC_URL: {error}"]) from error
 
     async def layer(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "websocket" or (scope["type"] == "http" and scope["method"] not in SAFE):
@@ -61,6 +65,3 @@ def cross_site_guard(app: App, public_url: str, settings: GatewaySettings) -> Ap
         return origins[0] == b"%s://%s" % (scheme.encode(), hosts[0].lower())
 
     return layer
-
-
-_WANTED = frozenset({b"authorization", b"cookie", b"host", b"origin", b"x-orion-session"})

@@ -8,7 +8,7 @@ import pytest
 from test_proxy import Client
 
 from orion_core.context import Context, use
-from orion_core.errors import Unavailable
+from orion_core.errors import StartRefused, Unavailable
 from orion_plugins.gateway.cors import cors
 from orion_plugins.gateway.origin import cross_site_guard
 from orion_plugins.gateway.settings import GatewaySettings
@@ -302,6 +302,11 @@ async def test_without_cookies_there_is_nothing_to_guard() -> None:
 async def test_without_a_public_url_the_host_that_was_asked_is_ours(origin: str, passes: bool) -> None:
     """G31."""
     assert ((await ask(guarded(public_url=""), "POST", **COOKIE, origin=origin)).status == 200) is passes
+
+
+def test_a_public_url_that_cannot_be_read_refuses_the_start() -> None:
+    with pytest.raises(StartRefused, match="ORION_PUBLIC_URL: Port out of range"):
+        guarded(public_url="http://localhost:99999")
 
 
 async def test_any_origin_in_cors_is_none_that_may_send_cookies() -> None:
