@@ -30,6 +30,8 @@ _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]+)`")
 _CATEGORY = {category.status: category for category in CATEGORIES}
 _BODY = "data"
 """What Litestar calls the body of a request."""
+_LEFT = "client disconnected prematurely"
+"""What Litestar says, as an internal error, of a body that breaks off."""
 _LIMITS = {"<=": "of at most", ">=": "of at least", "<": "below", ">": "above"}
 _WORDS = {
     "str": "text",
@@ -50,6 +52,14 @@ class MethodNotAllowed(Error):
     status = 405
     title = "Method not allowed"
     code = "method_not_allowed"
+
+
+class ClientGone(Error):
+    """The client left before its request was whole; nobody reads the answer."""
+
+    status = 499
+    title = "Client gone"
+    code = "client_gone"
 
 
 def handlers() -> dict[Any, Any]:
@@ -110,6 +120,8 @@ def _http(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         return respond(request, NotFound("there is nothing at this path"))
     if status == 413:
         return respond(request, TooLarge("the body is larger than this route takes"))
+    if getattr(error, "detail", "") == _LEFT:
+        return respond(request, ClientGone("the client left before its request was whole"))
     if status >= 500:
         return _unknown(request, error)
     kind = _CATEGORY.get(status, Malformed)
