@@ -17,6 +17,7 @@ from orion_core.json_value import Json
 from orion_core.ports.identity import Identity
 from orion_core.web.docs import ApiPage, complete
 from orion_core.web.guard import check_rules, guard
+from orion_core.web.json_request import JsonRequest
 from orion_core.web.problems import handlers
 
 DOCS = "/schema"
@@ -40,6 +41,7 @@ def build(
         dependencies=provided(given),
         exception_handlers=handlers(),
         middleware=[wrapped_in_guard(identity)],
+        request_class=JsonRequest,
         request_max_body_size=max_body,
         logging_config=None,
         **json_support(),

@@ -9,10 +9,12 @@ import attrs
 
 from orion_core.bearer import bearer_token
 from orion_core.context import current, use
-from orion_core.errors import Error, StartRefused, Unauthenticated
+from orion_core.errors import Error, NotFound, StartRefused, Unauthenticated
 from orion_core.ports.identity import Identity
 from orion_core.web.access import OPT, STREAMS, AccessRule
 from orion_core.web.asgi import App, Receive, Scope, Send, answer_problem
+
+_NO_PAGE = "/schema/{path}"
 
 
 def guard(app: App, identity: Identity) -> App:
@@ -21,11 +23,20 @@ def guard(app: App, identity: Identity) -> App:
     async def layer(scope: Scope, receive: Receive, send: Send) -> None:
         rule = scope["route_handler"].opt.get(OPT)
         if rule is None:
-            # Litestar's own: the API pages.
-            await app(scope, receive, send)
+            # Litestar's own: the API pages, and its page of its own for what is none of them.
+            if scope.get("path_template") == _NO_PAGE:
+                await _refuse(scope, send, NotFound("there is no such page: the API page is at /schema"))
+            else:
+                await app(scope, receive, send)
+            return
+        if scope["path"].endswith("/") and scope["path"] != scope.get("path_template"):
+            # Litestar takes /p/ for /p: a second spelling that rules about paths would have to know.
+            await _refuse(scope, send, NotFound("there is nothing at this path: leave out the slash at the end"))
             return
         context = current()
         if scope["route_handler"].opt.get(STREAMS):
+            # The server looks here for how long the body may take.
+            scope[STREAMS] = True
             context = attrs.evolve(context, deadline=None)
         try:
             token = bearer_token(scope["headers"])

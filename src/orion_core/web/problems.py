@@ -113,7 +113,7 @@ def _http(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         return respond(request, Malformed(f"the body is not JSON: {cause}"))
     if isinstance(error, MethodNotAllowedException):
         allowed = {name.lower(): text for name, text in (error.headers or {}).items()}
-        allow = {"allow": allowed.get("allow", "")}
+        allow = {"allow": _with_head(allowed.get("allow", ""))}
         return respond(request, MethodNotAllowed(f"{request.method} is not possible here"), allow)
     status = getattr(error, "status_code", 500)
     if status == 404:
@@ -126,6 +126,11 @@ def _http(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         return _unknown(request, error)
     kind = _CATEGORY.get(status, Malformed)
     return respond(request, kind(str(getattr(error, "detail", "")) or kind.title.lower()))
+
+
+def _with_head(allow: str) -> str:
+    methods = [method.strip() for method in allow.split(",") if method.strip()]
+    return ", ".join(sorted({*methods, "HEAD"} if "GET" in methods else methods))
 
 
 def _find(error: BaseException | None, kinds: tuple[type[BaseException], ...]) -> BaseException | None:

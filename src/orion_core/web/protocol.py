@@ -11,7 +11,7 @@ import contextvars
 import json
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar, Final
 
 import httptools
@@ -76,6 +76,7 @@ class EdgeProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to watch the connection too."""
         super().connection_made(transport)
+        self._ending = _Ending(transport.write, transport.is_closing, self._end)
         self.sweeper.watch(self.loop, self.connections)
 
     def data_received(self, data: bytes) -> None:
@@ -151,7 +152,10 @@ class EdgeProtocol(HttpToolsProtocol):
         method, version = self.parser.get_method(), self.parser.get_http_version()
         try:
             check_head(method, version, self.url, self.headers)
+            before = self.cycle
             super().on_headers_complete()
+            if self.cycle is not before:
+                self.cycle.transport = self._ending  # type: ignore[assignment]  # as much of one as it uses
         except Error as error:
             self._fail(error)
         self._state = _BODY
@@ -258,6 +262,15 @@ class EdgeProtocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
+    def _end(self) -> None:
+        """Close after an answer: gently while its request is still coming, or the client might never read it."""
+        if self._state != _BODY or not self.transport.can_write_eof():
+            self.transport.close()
+            return
+        self._state, self._began = _REFUSED, self.loop.time()
+        self.flow.resume_reading()
+        self.transport.write_eof()
+
     def _ignore_the_rest(self) -> None:
         """Finish the answer under way, close then, and read nothing more."""
         self._state = _DEAF
@@ -292,6 +305,19 @@ class EdgeProtocol(HttpToolsProtocol):
     def _request_id(self) -> str:
         given = next((value for name, value in self.headers or () if name == b"x-request-id"), b"").decode("latin-1")
         return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+
+
+class _Ending:
+    """What a request sees of its connection's transport; closing is the protocol's business."""
+
+    __slots__ = ("close", "is_closing", "write")
+
+    def __init__(
+        self, write: Callable[[bytes], None], is_closing: Callable[[], bool], close: Callable[[], None]
+    ) -> None:
+        self.write = write
+        self.is_closing = is_closing
+        self.close = close
 
 
 class Sweeper:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from orion_core.plugin import Host, under
+from orion_core.web.access_log import UPSTREAM
 from orion_plugins.gateway.pool import Pool
 from orion_plugins.gateway.proxy import Proxy
 from orion_plugins.gateway.replicas import Replicas
@@ -31,7 +32,7 @@ def dispatch(app: App, host: Host, settings: GatewaySettings) -> App:
         ]
         for pool in pools:
             host.on_stop(pool.aclose)
-        proxies[name] = Proxy(Replicas(pools), service=name)
+        proxies[name] = Proxy(Replicas(pools), service=name, authorization=True)
     elsewhere = {prefix: name for prefix, name in host.prefixes.items() if name in proxies}
 
     async def layer(scope: Any, receive: Any, send: Any) -> None:
@@ -39,7 +40,7 @@ def dispatch(app: App, host: Host, settings: GatewaySettings) -> App:
         if name is None:
             await app(scope, receive, send)
             return
-        scope["orion_upstream"] = name
+        scope[UPSTREAM] = name
         await proxies[name](scope, receive, send)
 
     return layer if elsewhere else app

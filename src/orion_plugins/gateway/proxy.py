@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 from orion_core.context import current
 from orion_core.errors import DeadlineExceeded, Error, Malformed, Unavailable, problem
+from orion_core.web.access import COOKIES
+from orion_core.web.access_log import UPSTREAM_MS
 from orion_plugins.gateway.client import (
     Body,
     BodyMismatch,
@@ -71,11 +74,15 @@ class Proxy:
 
     It expects that the context is the request's: the address of the client is the one found there (G10), and that of
     the peer only where there is none. The scheme in the scope is taken as it is.
+
+    With `authorization` the field Authorization goes on too; Cookie goes on only to routes that declare it (G13).
     """
 
-    def __init__(self, upstream: Transport, *, service: str) -> None:
+    def __init__(self, upstream: Transport, *, service: str, authorization: bool = False) -> None:
         self._upstream = upstream
         self._service = service
+        self._credentials = (b"authorization",) if authorization else ()
+        self._with_cookie = (*self._credentials, b"cookie")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection of type http; a WebSocket is refused."""
@@ -85,6 +92,7 @@ class Proxy:
             return
         if scope["type"] != "http":
             raise ValueError(f"the proxy serves http, not {scope['type']}")
+        began = time.perf_counter()
         try:
             response = await self._ask(scope, receive)
         except ClientGone:
@@ -95,6 +103,8 @@ class Proxy:
         except UpstreamError as error:
             await _answer(scope, send, self._failure(error))
             return
+        finally:
+            scope[UPSTREAM_MS] = (time.perf_counter() - began) * 1000
         try:
             if response.status >= 500 and not _is_problem(response.headers):
                 await self._replace(scope, send, response)
@@ -118,6 +128,7 @@ class Proxy:
             request_id=context.correlation_id,
             traceparent=context.traceparent,
             tracestate=context.tracestate,
+            credentials=self._with_cookie if COOKIES in scope else self._credentials,
         )
         length = content_length(headers)
         body: Body = b""

@@ -94,7 +94,7 @@ async def proxying(script: Script, **options: Any) -> AsyncIterator[tuple[Proxy,
     async with Upstream(script) as upstream:
         pool = Pool(upstream.url, **options)
         try:
-            yield Proxy(pool, service="users"), upstream
+            yield Proxy(pool, service="users", authorization=True), upstream
         finally:
             await pool.aclose()
 
