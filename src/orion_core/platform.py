@@ -54,11 +54,10 @@ from orion_core.ports.mail import Mail
 from orion_core.ports.purge import Purge
 from orion_core.queue import JobQueue
 from orion_core.settings import Settings, from_env
-from orion_core.web.app import build
+from orion_core.web.app import build, face
 from orion_core.web.asgi import App, Receive, Scope, Send
 from orion_core.web.client_ip import networks
 from orion_core.web.edge import edge
-from orion_core.web.head import with_head
 from orion_core.web.health import Health, Supporting
 from orion_core.web.host import run_lifespan, unmounted, with_fixed, without
 from orion_core.web.route_table import RouteTable
@@ -481,7 +480,7 @@ class Platform:
             docs=settings.docs,
             max_body=settings.max_body,
         )
-        faced = with_head(cast("App", made), RouteTable(made.routes, max_body=settings.max_body))
+        faced = face(made, max_body=settings.max_body)
         app = without(faced, {at: name for at, name in self.prefixes.items() if name not in self.plugins})
         for plugin in self.plugins.values():
             if plugin.asgi is not None:

@@ -17,11 +17,9 @@ from orion_core.errors import Conflict, TooMany, Unauthenticated, Unavailable
 from orion_core.validators import between, is_email, max_len, min_len
 from orion_core.values import value
 from orion_core.web import Limit, needs, public, signed_in
-from orion_core.web.app import build
+from orion_core.web.app import build, face
 from orion_core.web.client_ip import networks
 from orion_core.web.edge import edge
-from orion_core.web.head import with_head
-from orion_core.web.route_table import RouteTable
 
 ADA = "01a20342-f02a-7b8b-ad9c-38f0351d0b4d"
 MAX_BODY = 10_000
@@ -121,7 +119,7 @@ class Tokens:
 def shop(routes: Sequence[type] = (ShopRoutes,), trusted: Sequence[str] = (), docs: bool = True) -> Any:
     """The application of a host with `routes`."""
     made = build(routes, {}, Tokens(), version="1.0", docs=docs, max_body=MAX_BODY)
-    return edge(with_head(made, RouteTable(made.routes, max_body=MAX_BODY)), networks(trusted))  # type: ignore[arg-type]
+    return edge(face(made, max_body=MAX_BODY), networks(trusted))
 
 
 @asynccontextmanager

@@ -29,10 +29,6 @@ def guard(app: App, identity: Identity) -> App:
             else:
                 await app(scope, receive, send)
             return
-        if scope["path"].endswith("/") and scope["path"] != scope.get("path_template"):
-            # Litestar takes /p/ for /p: a second spelling that rules about paths would have to know.
-            await _refuse(scope, send, NotFound("there is nothing at this path: leave out the slash at the end"))
-            return
         context = current()
         if scope["route_handler"].opt.get(STREAMS):
             # The server looks here for how long the body may take.

@@ -33,9 +33,8 @@ from orion_core.web.framing import (
     check_head,
 )
 
-LINGER: Final = 2.0
+LINGER: Final = 5.0
 """Seconds for which a refused client may go on sending while it reads why: an immediate end would reset the answer."""
-LINGER_BYTES: Final = 1024 * 1024
 PROGRESS: Final = 64 * 1024
 """Bytes of a streamed body for which the time of its request begins anew."""
 _LONGEST_TICK: Final = 1.0
@@ -69,7 +68,6 @@ class EdgeProtocol(HttpToolsProtocol):
         self._fields = self._field_bytes = self._head_bytes = 0
         self._unsent = 0  # bytes that the client had not taken at the last sweep
         self._taken_at = self._unsent_since = now
-        self._dropped = 0
 
     # -- asyncio.Protocol
 
@@ -82,9 +80,6 @@ class EdgeProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse, and answer what cannot be parsed with a problem document instead of a line of text."""
         if self._state in (_DEAF, _REFUSED):
-            self._dropped += len(data)
-            if self._dropped > LINGER_BYTES:
-                self.transport.abort()
             return
         self._unset_keepalive_if_required()
         if self._state == _IDLE:
