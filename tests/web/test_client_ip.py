@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from small_app import browser, shop
 
-from orion_core.web.client_ip import client_ip, networks
+from orion_core.web.client_ip import client_ip, counted_as, networks
 
 TRUSTED = networks(["10.0.0.0/8", "fd00::/8"])
 
@@ -24,12 +24,32 @@ TRUSTED = networks(["10.0.0.0/8", "fd00::/8"])
         ("10.0.0.1", "10.0.0.3, 10.0.0.2", "10.0.0.1"),
         ("fd00::1", "2001:db8::5", "2001:db8::5"),
         ("::ffff:10.0.0.1", "198.51.100.7", "198.51.100.7"),
+        ("10.0.0.1", "2001:DB8:0::5", "2001:db8::5"),
+        ("10.0.0.1", "fe80::1%eth0", "10.0.0.1"),
+        ("10.0.0.1", "fe80::1%\x1b[31m", "10.0.0.1"),
         ("", "198.51.100.7", ""),
         ("testclient", "198.51.100.7", "testclient"),
     ],
 )
 def test_only_what_trusted_proxies_wrote_is_believed_g10(peer: str, forwarded: str, expected: str) -> None:
     assert client_ip(peer, forwarded, TRUSTED) == expected
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("198.51.100.7", "198.51.100.7"),
+        ("::ffff:198.51.100.7", "198.51.100.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("testclient", "testclient"),
+    ],
+)
+def test_an_ipv6_address_counts_as_its_network_g10(address: str, counted: str) -> None:
+    assert counted_as(address) == counted
 
 
 def test_nobody_is_trusted_unless_named_g10() -> None:
