@@ -1,4 +1,4 @@
-"""Requests that are refused by their form alone (G3), each with the status it gets: the table for every server."""
+"""Requests that are refused by their form (G3) or their path (G4): the tables for every server and every topology."""
 
 from __future__ import annotations
 
@@ -127,3 +127,28 @@ TAKEN: dict[str, bytes] = {
     "an upgrade that nobody offers": GET + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\r\n",
 }
 """Requests at the border that are answered with 200."""
+
+SPELLINGS = [
+    b"//api/v1/auth/me",
+    b"/api//v1/auth/me",
+    b"/api/v1/auth/me/",
+    b"/api/v1/auth/me//",
+    b"/api/v1/auth/me%2f",
+    b"/api/v1/auth%2Fme",
+    b"/api/v1/auth%5cme",
+    b"/api/v1/auth/./me",
+    b"/api/v1/users/../auth/me",
+    b"/api/v1/users/%2e%2e/auth/me",
+    b"/api/v1/users/..%2fauth/me",
+    b"/api/v1/users/..;/auth/me",
+    b"/api/v1/users/%c0%ae%c0%ae/auth/me",
+    b"/api/v1/auth/me%00",
+    b"/api/v1/auth/me%00.css",
+    b"/api/v1/auth/me.css",
+    b"/api/v1/auth/me/x.css",
+    b"/api/v1/auth/me;x.css",
+    b"/api/v1/auth/%6de%0a",
+    b"/api/v1/auth/me%",
+    b"/API/v1/auth/me",
+]
+"""Second spellings of ``/api/v1/auth/me``, and names under which a cache would keep what is there (G4, G71)."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import attrs
 import httpx
 import pytest
-from framings import REFUSED, TAKEN
+from framings import REFUSED, SPELLINGS, TAKEN
 from raw_http import Line, exchange, line, parse
 from terminal import Running, environment, running, until_ready
 
@@ -61,31 +61,6 @@ async def test_a_request_at_the_border_is_taken(host: Host, name: str) -> None:
     async with line(host.port) as client:
         await client.send(TAKEN[name])
         assert (await client.answer()).status == 200
-
-
-SPELLINGS = [
-    b"//api/v1/auth/me",
-    b"/api//v1/auth/me",
-    b"/api/v1/auth/me/",
-    b"/api/v1/auth/me//",
-    b"/api/v1/auth/me%2f",
-    b"/api/v1/auth%2Fme",
-    b"/api/v1/auth%5cme",
-    b"/api/v1/auth/./me",
-    b"/api/v1/users/../auth/me",
-    b"/api/v1/users/%2e%2e/auth/me",
-    b"/api/v1/users/..%2fauth/me",
-    b"/api/v1/users/..;/auth/me",
-    b"/api/v1/users/%c0%ae%c0%ae/auth/me",
-    b"/api/v1/auth/me%00",
-    b"/api/v1/auth/me%00.css",
-    b"/api/v1/auth/me.css",
-    b"/api/v1/auth/me/x.css",
-    b"/api/v1/auth/me;x.css",
-    b"/api/v1/auth/%6de%0a",
-    b"/api/v1/auth/me%",
-    b"/API/v1/auth/me",
-]
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
