@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from small_app import browser, shop
 
-from orion_core.web.client_ip import client_ip, counted_as, networks
+from orion_core.web.client_ip import client_ip, networks
 
 TRUSTED = networks(["10.0.0.0/8", "fd00::/8"])
 
@@ -33,23 +33,6 @@ TRUSTED = networks(["10.0.0.0/8", "fd00::/8"])
 )
 def test_only_what_trusted_proxies_wrote_is_believed_g10(peer: str, forwarded: str, expected: str) -> None:
     assert client_ip(peer, forwarded, TRUSTED) == expected
-
-
-@pytest.mark.parametrize(
-    ("address", "counted"),
-    [
-        ("198.51.100.7", "198.51.100.7"),
-        ("::ffff:198.51.100.7", "198.51.100.7"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::", "2001:db8:1:2::/64"),
-        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("", ""),
-        ("testclient", "testclient"),
-    ],
-)
-def test_an_ipv6_address_counts_as_its_network_g10(address: str, counted: str) -> None:
-    assert counted_as(address) == counted
 
 
 def test_nobody_is_trusted_unless_named_g10() -> None:

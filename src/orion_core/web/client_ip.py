@@ -39,22 +39,6 @@ def client_ip(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
     return peer
 
 
-def counted_as(address: str) -> str:
-    """What `address` is counted as where requests are counted by address: an IPv6 one as its network of 64 bits.
-
-    Whoever has one address of such a network has all of them. An IPv4 address in IPv6 form is that IPv4 address.
-    """
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(parsed), 64), strict=False))
-
-
 def _within(address: str, trusted: Sequence[Network]) -> bool:
     try:
         parsed = ipaddress.ip_address(address)

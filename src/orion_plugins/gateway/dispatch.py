@@ -6,12 +6,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from orion_core.plugin import Host, under
+from orion_core.web.access import COOKIES
 from orion_core.web.access_log import UPSTREAM
+from orion_plugins.gateway.headers import CREDENTIALS
 from orion_plugins.gateway.pool import Pool
 from orion_plugins.gateway.proxy import Proxy
 from orion_plugins.gateway.replicas import Replicas
 from orion_plugins.gateway.settings import GatewaySettings
 
+_TOKEN = (b"authorization",)
+_WITH_COOKIE = (b"authorization", b"cookie")
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
@@ -32,7 +36,7 @@ def dispatch(app: App, host: Host, settings: GatewaySettings) -> App:
         ]
         for pool in pools:
             host.on_stop(pool.aclose)
-        proxies[name] = Proxy(Replicas(pools), service=name, authorization=True)
+        proxies[name] = Proxy(Replicas(pools), service=name)
     elsewhere = {prefix: name for prefix, name in host.prefixes.items() if name in proxies}
 
     async def layer(scope: Any, receive: Any, send: Any) -> None:
@@ -41,6 +45,8 @@ def dispatch(app: App, host: Host, settings: GatewaySettings) -> App:
             await app(scope, receive, send)
             return
         scope[UPSTREAM] = name
+        # A peer verifies the user's own token (G12); cookies are for the routes that declare that they read them.
+        scope[CREDENTIALS] = _WITH_COOKIE if COOKIES in scope else _TOKEN
         await proxies[name](scope, receive, send)
 
     return layer if elsewhere else app

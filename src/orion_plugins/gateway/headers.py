@@ -42,7 +42,9 @@ _OURS: Final = frozenset(
 )
 _DROPPED: Final = _HOP_BY_HOP | _OURS
 _DROPPED_PREFIXES: Final = (b"x-forwarded-", b"x-orion-")
-_CREDENTIALS: Final = frozenset({b"authorization", b"cookie"})
+CREDENTIALS: Final = "orion_credentials"
+"""Where in the scope it stands which of Authorization and Cookie go on; none do unless they are named there."""
+_SECRET: Final = frozenset({b"authorization", b"cookie"})
 _KEPT: Final = b"x-orion-session"  # a client's own choice of cookies over tokens
 _DROPPED_FROM_ANSWERS: Final = _HOP_BY_HOP | {b"server", b"date", b"x-request-id"}
 _WITHOUT_CONTENT: Final = (204, 304)
@@ -72,9 +74,7 @@ def to_upstream(
     kept = [
         field
         for field in headers
-        if field[0] not in named
-        and not _is_dropped(field[0])
-        and (field[0] not in _CREDENTIALS or field[0] in credentials)
+        if field[0] not in named and not _is_dropped(field[0]) and (field[0] not in _SECRET or field[0] in credentials)
     ]
     kept += (
         (b"x-forwarded-for", client.encode("ascii")),

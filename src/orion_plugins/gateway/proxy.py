@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 from orion_core.context import current
 from orion_core.errors import DeadlineExceeded, Error, Malformed, Unavailable, problem
-from orion_core.web.access import COOKIES
 from orion_core.web.access_log import UPSTREAM_MS
 from orion_plugins.gateway.client import (
     Body,
@@ -25,7 +24,7 @@ from orion_plugins.gateway.client import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from orion_plugins.gateway.headers import content_length, to_client, to_upstream
+from orion_plugins.gateway.headers import CREDENTIALS, content_length, to_client, to_upstream
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -75,14 +74,12 @@ class Proxy:
     It expects that the context is the request's: the address of the client is the one found there (G10), and that of
     the peer only where there is none. The scheme in the scope is taken as it is.
 
-    With `authorization` the field Authorization goes on too; Cookie goes on only to routes that declare it (G13).
+    Authorization and Cookie go on only if the scope names them in `orion_credentials` (G13).
     """
 
-    def __init__(self, upstream: Transport, *, service: str, authorization: bool = False) -> None:
+    def __init__(self, upstream: Transport, *, service: str) -> None:
         self._upstream = upstream
         self._service = service
-        self._credentials = (b"authorization",) if authorization else ()
-        self._with_cookie = (*self._credentials, b"cookie")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection of type http; a WebSocket is refused."""
@@ -128,7 +125,7 @@ class Proxy:
             request_id=context.correlation_id,
             traceparent=context.traceparent,
             tracestate=context.tracestate,
-            credentials=self._with_cookie if COOKIES in scope else self._credentials,
+            credentials=scope.get(CREDENTIALS, ()),
         )
         length = content_length(headers)
         body: Body = b""

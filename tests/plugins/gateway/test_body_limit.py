@@ -6,20 +6,22 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import attrs
 import pytest
 from litestar import Controller, get, post, put
 from raw_http import Line, line, parse, serving
 from upstream import Upstream, Wire, serve_well
 
 from orion_core.errors import TooLarge
+from orion_core.settings import Settings
 from orion_core.web import cookies, public, streaming
 from orion_core.web.access import COOKIES, STREAMS
 from orion_core.web.access_log import TEMPLATE
 from orion_core.web.edge import edge
 from orion_core.web.route_table import RouteTable
 from orion_plugins.gateway.body_limit import body_limit
-from orion_plugins.gateway.pool import Pool
-from orion_plugins.gateway.proxy import Proxy
+from orion_plugins.gateway.dispatch import dispatch
+from orion_plugins.gateway.settings import GatewaySettings
 
 LIMIT = 100_000
 SMALL = 1_000
@@ -52,13 +54,32 @@ TABLE = RouteTable.of([Routes], max_body=LIMIT)
 @contextlib.asynccontextmanager
 async def gateway(upstream: Upstream) -> AsyncIterator[int]:
     """The layers between a client and `upstream`; gives the port."""
-    pool = Pool(upstream.url)
-    proxy = Proxy(pool, service="things", authorization=True)
+    host = Host(Settings(peers={"things": (upstream.url,)}))
+    app = body_limit(dispatch(nobody, host, GatewaySettings()), TABLE, otherwise=LIMIT)
     try:
-        async with serving(edge(body_limit(proxy, TABLE, otherwise=LIMIT), ())) as port:  # type: ignore[arg-type]
+        async with serving(edge(app, ())) as port:  # type: ignore[arg-type]
             yield port
     finally:
-        await pool.aclose()
+        for stop in host.stops:
+            await stop()
+
+
+async def nobody(scope: Any, receive: Any, send: Any) -> None:
+    raise AssertionError("nothing is served here")
+
+
+@attrs.define
+class Host:
+    """What the dispatcher gets to know of its host."""
+
+    settings: Settings
+    served: tuple[str, ...] = ()
+    prefixes: dict[str, str] = attrs.field(factory=lambda: {"/api/v1/things": "things"})
+    route_table: RouteTable = TABLE
+    stops: list[Any] = attrs.field(factory=list)
+
+    def on_stop(self, callback: Any) -> None:
+        self.stops.append(callback)
 
 
 class Counting:
