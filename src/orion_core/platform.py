@@ -55,12 +55,13 @@ from orion_core.ports.mail import Mail
 from orion_core.ports.purge import Purge
 from orion_core.queue import JobQueue
 from orion_core.settings import Settings, from_env
-from orion_core.web.app import build
+from orion_core.web.app import build, face
 from orion_core.web.asgi import App, Receive, Scope, Send
 from orion_core.web.client_ip import networks
 from orion_core.web.edge import edge
 from orion_core.web.health import Health, Supporting
 from orion_core.web.host import run_lifespan, unmounted, with_fixed, without
+from orion_core.web.route_table import RouteTable
 
 log = logging.getLogger("orion.platform")
 C = TypeVar("C", bound=Contract)
@@ -186,6 +187,12 @@ class Platform:
     def routes(self) -> list[type]:
         """The Litestar controllers of the services of this process."""
         return [route for plugin in self.plugins.values() for route in plugin.routes]
+
+    @property
+    def route_table(self) -> RouteTable:
+        """What the routes of all installed plugins declare, served here or not; made anew each time."""
+        known = [route for plugin in self.discovery.plugins.values() for route in plugin.routes]
+        return RouteTable.of(known, max_body=self.settings.max_body)
 
     @property
     def contracts(self) -> dict[str, Contract]:
@@ -502,7 +509,8 @@ class Platform:
             docs=settings.docs,
             max_body=settings.max_body,
         )
-        app = without(cast("App", made), {at: name for at, name in self.prefixes.items() if name not in self.plugins})
+        faced = face(made, max_body=settings.max_body)
+        app = without(faced, {at: name for at, name in self.prefixes.items() if name not in self.plugins})
         for plugin in self.plugins.values():
             if plugin.asgi is not None:
                 app = plugin.asgi(app, self)

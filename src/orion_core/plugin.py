@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import typer
 
     from orion_core.settings import Settings
+    from orion_core.web.route_table import RouteTable
 
 C = TypeVar("C", bound=Contract)
 GROUP = "orion.plugins"
@@ -71,6 +72,11 @@ class Host(Protocol):
     @property
     def limits(self) -> Limits:
         """What counts requests, opened when first asked for."""
+        ...
+
+    @property
+    def route_table(self) -> RouteTable:
+        """What the routes of all installed plugins declare, served here or not; made anew each time."""
         ...
 
     def on_stop(self, callback: Callable[[], Awaitable[None]]) -> None:

@@ -18,6 +18,8 @@ import uvicorn
 
 from orion_core.errors import StartRefused
 from orion_core.platform import Platform
+from orion_core.web.framing import Limits
+from orion_core.web.protocol import protocol
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -68,9 +70,15 @@ def refused(host: str, port: int, error: OSError) -> StartRefused:
 
 def server(platform: Platform, listening: Callable[[], None]) -> uvicorn.Server:
     """uvicorn for `platform`, which must be open: one worker, no proxy headers, no server header, no access log."""
+    settings = platform.settings
+    limits = Limits(
+        header_timeout=settings.header_timeout,
+        body_timeout=settings.body_timeout,
+        request_timeout=settings.request_timeout,
+    )
     config = uvicorn.Config(
         platform.asgi(),
-        http="httptools",
+        http=protocol(limits),
         interface="asgi3",
         lifespan="off",
         log_config=None,
@@ -78,7 +86,7 @@ def server(platform: Platform, listening: Callable[[], None]) -> uvicorn.Server:
         proxy_headers=False,
         server_header=False,
         workers=1,
-        timeout_graceful_shutdown=max(1, math.ceil(platform.settings.shutdown_grace)),
+        timeout_graceful_shutdown=max(1, math.ceil(settings.shutdown_grace)),
     )
     return _Server(config, listening)
 

@@ -150,6 +150,19 @@ class Settings:
     max_body: int = attrs.field(
         default=1_048_576, validator=_at_least(1), metadata=_help("largest request body in bytes, unless a route says")
     )
+    header_timeout: float = attrs.field(
+        default=10.0, validator=_at_least(0.01), metadata=_help("seconds that a client may take for a request's head")
+    )
+    body_timeout: float = attrs.field(
+        default=15.0,
+        validator=_at_least(0.01),
+        metadata=_help("seconds that a client may be silent in a body, or take nothing of an answer"),
+    )
+    request_timeout: float = attrs.field(
+        default=60.0,
+        validator=_at_least(0.01),
+        metadata=_help("seconds that a client may take for a whole request, streams excepted"),
+    )
 
     databases: Mapping[str, str] = attrs.field(
         factory=dict, repr=_urls, metadata=_help("database URL of one service: ORION_<SERVICE>_DATABASE_URL")

@@ -17,7 +17,7 @@ from orion_core.errors import Conflict, TooMany, Unauthenticated, Unavailable
 from orion_core.validators import between, is_email, max_len, min_len
 from orion_core.values import value
 from orion_core.web import Limit, needs, public, signed_in
-from orion_core.web.app import build
+from orion_core.web.app import build, face
 from orion_core.web.client_ip import networks
 from orion_core.web.edge import edge
 
@@ -119,7 +119,7 @@ class Tokens:
 def shop(routes: Sequence[type] = (ShopRoutes,), trusted: Sequence[str] = (), docs: bool = True) -> Any:
     """The application of a host with `routes`."""
     made = build(routes, {}, Tokens(), version="1.0", docs=docs, max_body=MAX_BODY)
-    return edge(made, networks(trusted))  # type: ignore[arg-type]
+    return edge(face(made, max_body=MAX_BODY), networks(trusted))
 
 
 @asynccontextmanager

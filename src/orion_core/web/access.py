@@ -15,6 +15,7 @@ import attrs
 
 OPT = "orion_access"
 STREAMS = "orion_streams"
+COOKIES = "orion_cookies"
 
 
 @attrs.frozen
@@ -41,6 +42,14 @@ def streaming() -> dict[str, Any]:
     ``opt=signed_in() | streaming()``
     """
     return {STREAMS: True}
+
+
+def cookies() -> dict[str, Any]:
+    """Beside one of the others: the route reads cookies, so the gateway hands them on to it, and to no other.
+
+    ``opt=public() | cookies()``
+    """
+    return {COOKIES: True}
 
 
 def needs(permission: str) -> dict[str, Any]:

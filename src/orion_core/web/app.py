@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from litestar import Litestar
 from litestar._openapi.schema_generation import SchemaCreator  # the type its plugins are given
@@ -15,9 +15,14 @@ from litestar.typing import FieldDefinition
 
 from orion_core.json_value import Json
 from orion_core.ports.identity import Identity
+from orion_core.web.asgi import App as ASGIApp
 from orion_core.web.docs import ApiPage, complete
 from orion_core.web.guard import check_rules, guard
+from orion_core.web.head import with_head
+from orion_core.web.host import plain
+from orion_core.web.json_request import JsonRequest
 from orion_core.web.problems import handlers
+from orion_core.web.route_table import RouteTable
 
 DOCS = "/schema"
 
@@ -40,6 +45,7 @@ def build(
         dependencies=provided(given),
         exception_handlers=handlers(),
         middleware=[wrapped_in_guard(identity)],
+        request_class=JsonRequest,
         request_max_body_size=max_body,
         logging_config=None,
         **json_support(),
@@ -53,6 +59,11 @@ def build(
     if docs:
         complete(app.openapi_schema, app)
     return app
+
+
+def face(app: Litestar, *, max_body: int) -> ASGIApp:
+    """`app` as the outside sees it: one spelling of each path, and HEAD wherever there is GET."""
+    return plain(with_head(cast("ASGIApp", app), RouteTable(app.routes, max_body=max_body)))
 
 
 def json_support() -> dict[str, Any]:

@@ -20,6 +20,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PROBLEM = "application/problem+json"
+_CLOSING = (408, 413)
+"""What is answered with the body still on its way: reading on to the next request would mean to take all of it."""
 
 
 def problem_document(error: Error, path: str) -> dict[str, Any]:
@@ -38,12 +40,15 @@ def _sendable(plain: Any) -> Any:
 
 
 def problem_headers(error: Error) -> dict[str, str]:
-    """The headers of `error`: Retry-After (at least 1 s), WWW-Authenticate, and that nobody is to guess its type."""
+    """The headers of `error`: Retry-After (at least 1 s), WWW-Authenticate, whether the connection closes, and that
+    nobody is to guess its type."""
     headers = {"x-content-type-options": "nosniff"}
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
     if error.status == 401:
         headers["www-authenticate"] = "Bearer"
+    if error.status in _CLOSING:
+        headers["connection"] = "close"
     return headers
 
 

@@ -28,11 +28,14 @@ def client_ip(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
         return peer
     for entry in reversed([part.strip() for part in forwarded.split(",") if part.strip()]):
         try:
-            ipaddress.ip_address(entry)
+            address = ipaddress.ip_address(entry)
         except ValueError:
             return peer
+        if "%" in entry:
+            # A zone means something on its own host only, and may be any text.
+            return peer
         if not is_trusted(entry, trusted):
-            return entry
+            return str(address)
     return peer
 
 

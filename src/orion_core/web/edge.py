@@ -7,7 +7,6 @@ that follows. A valid `traceparent` keeps its trace.
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -16,10 +15,9 @@ import attrs
 
 from orion_core.context import ANONYMOUS, Context, child_traceparent, new_traceparent, use
 from orion_core.contracts.platform import PROXIED
+from orion_core.web import access_log
 from orion_core.web.asgi import App, Message, Receive, Scope, Send, answer_failure, header, joined
 from orion_core.web.client_ip import Network, client_ip
-
-log = logging.getLogger("orion.access")
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -46,15 +44,17 @@ def edge(app: App, trusted: Sequence[Network], measure: Measure | None = None) -
             return
         context = _context(scope, trusted)
         began = time.perf_counter()
-        status = 0
+        status = sent = 0
         request_id = context.correlation_id.encode()
 
         async def tagged(message: Message) -> None:
-            nonlocal status
+            nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
                 kept = [pair for pair in message["headers"] if pair[0].lower() != b"x-request-id"]
                 message = {**message, "headers": [*kept, (b"x-request-id", request_id)]}
+            elif message["type"] == "http.response.body":
+                sent += len(message.get("body", b""))
             await send(message)
 
         with use(context):
@@ -67,24 +67,11 @@ def edge(app: App, trusted: Sequence[Network], measure: Measure | None = None) -
                 await answer_failure(scope, tagged, error)
             finally:
                 took_ms = (time.perf_counter() - began) * 1000
-                # A probe every few seconds would bury the requests.
-                probe = scope["path"].startswith("/health")
-                if measure is not None and not probe:
-                    route = PROXIED if "orion_upstream" in scope else scope.get("path_template", "")
-                    measure(route, scope["method"], status or 499, took_ms)
-                log.log(
-                    logging.DEBUG if probe else logging.INFO,
-                    "request",
-                    extra={
-                        "method": scope["method"],
-                        "path": scope["path"],
-                        "status": status or 499,
-                        "duration_ms": round(took_ms, 2),
-                        "client_ip": context.client_ip,
-                        "user_id": scope.get("orion_user", ""),
-                        "upstream": scope.get("orion_upstream", ""),
-                    },
-                )
+                status = scope.get(access_log.REFUSED) or status or 499
+                if measure is not None and not scope["path"].startswith(access_log.PROBES):
+                    route = PROXIED if access_log.UPSTREAM in scope else scope.get("path_template", "")
+                    measure(route, scope["method"], status, took_ms)
+                access_log.write(scope, context, status, sent, took_ms)
 
     return layer
 

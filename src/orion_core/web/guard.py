@@ -9,7 +9,7 @@ import attrs
 
 from orion_core.bearer import bearer_token
 from orion_core.context import ANONYMOUS, Actor, current, use
-from orion_core.errors import Error, StartRefused, Unauthenticated
+from orion_core.errors import Error, NotFound, StartRefused, Unauthenticated
 from orion_core.ports.identity import Identity
 from orion_core.web.access import OPT, STREAMS, AccessRule
 from orion_core.web.asgi import App, Receive, Scope, Send, answer_problem
@@ -17,6 +17,7 @@ from orion_core.web.asgi import App, Receive, Scope, Send, answer_problem
 VERIFIED = "orion_actor"
 """Where in the scope an outer layer leaves whom the token of the request stands for: `ANONYMOUS` for a token that does
 not count. What is not there has not been verified yet."""
+_NO_PAGE = "/schema/{path}"
 
 
 def guard(app: App, identity: Identity) -> App:
@@ -25,11 +26,16 @@ def guard(app: App, identity: Identity) -> App:
     async def layer(scope: Scope, receive: Receive, send: Send) -> None:
         rule = scope["route_handler"].opt.get(OPT)
         if rule is None:
-            # Litestar's own: the API pages.
-            await app(scope, receive, send)
+            # Litestar's own: the API pages, and its page of its own for what is none of them.
+            if scope.get("path_template") == _NO_PAGE:
+                await _refuse(scope, send, NotFound("there is no such page: the API page is at /schema"))
+            else:
+                await app(scope, receive, send)
             return
         context = current()
         if scope["route_handler"].opt.get(STREAMS):
+            # The server looks here for how long the body may take.
+            scope[STREAMS] = True
             context = attrs.evolve(context, deadline=None)
         try:
             actor = scope[VERIFIED] if VERIFIED in scope else await _caller(scope, identity)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 
 from orion_core.calls import PREFIX
-from orion_core.errors import Unavailable
+from orion_core.errors import NotFound, Unavailable
 from orion_core.plugin import under
 from orion_core.web.asgi import App, Message, Receive, Scope, Send
 
@@ -31,6 +31,20 @@ def without(app: App, away: Mapping[str, str]) -> App:
         await app(scope, receive, send)
 
     return layer if away else app
+
+
+def plain(app: App) -> App:
+    """`app`, with 404 for a path with a slash at its end.
+
+    Litestar takes ``/p/`` for ``/p``, a second spelling that every rule about paths would have to know.
+    """
+
+    async def layer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].endswith("/") and scope["path"] != "/" and scope["type"] == "http":
+            raise NotFound("there is nothing at this path: leave out the slash at its end")
+        await app(scope, receive, send)
+
+    return layer
 
 
 def with_fixed(app: App, health: App, calls: App | None) -> App:

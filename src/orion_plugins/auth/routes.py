@@ -17,7 +17,7 @@ from orion_core.codec import to_plain
 from orion_core.contracts.auth import Auth, Login, Me, Register, Tokens
 from orion_core.validators import max_len
 from orion_core.values import value
-from orion_core.web import public, signed_in
+from orion_core.web import cookies, public, signed_in
 
 _MAX_TOKEN = 512
 _NEVER_STORED = [ResponseHeader(name="Cache-Control", value="no-store", description="tokens are never cached")]
@@ -70,7 +70,7 @@ class AuthRoutes(Controller):
 
     @post(
         "/refresh",
-        opt=public(),
+        opt=public() | cookies(),
         status_code=HTTP_200_OK,
         response_headers=_NEVER_STORED,
         operation_id="auth_refresh",
@@ -82,7 +82,7 @@ class AuthRoutes(Controller):
 
     @post(
         "/logout",
-        opt=public(),
+        opt=public() | cookies(),
         status_code=HTTP_204_NO_CONTENT,
         operation_id="auth_logout",
         summary="Sign out",

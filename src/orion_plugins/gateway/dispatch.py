@@ -6,11 +6,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from orion_core.plugin import Host, under
+from orion_core.web.access import COOKIES
+from orion_core.web.access_log import UPSTREAM
+from orion_plugins.gateway.headers import CREDENTIALS
 from orion_plugins.gateway.pool import Pool
 from orion_plugins.gateway.proxy import Proxy
 from orion_plugins.gateway.replicas import Replicas
 from orion_plugins.gateway.settings import GatewaySettings
 
+_TOKEN = (b"authorization",)
+_WITH_COOKIE = (b"authorization", b"cookie")
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 
@@ -39,7 +44,9 @@ def dispatch(app: App, host: Host, settings: GatewaySettings) -> App:
         if name is None:
             await app(scope, receive, send)
             return
-        scope["orion_upstream"] = name
+        scope[UPSTREAM] = name
+        # A peer verifies the user's own token (G12); cookies are for the routes that declare that they read them.
+        scope[CREDENTIALS] = _WITH_COOKIE if COOKIES in scope else _TOKEN
         await proxies[name](scope, receive, send)
 
     return layer if elsewhere else app

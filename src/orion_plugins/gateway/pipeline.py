@@ -3,7 +3,7 @@
 ::
 
     edge (of every host: request id, trace, access log, problems) → path guard → HTTPS → CORS → cross-site guard
-    → rate limit by address → token → rate limit by user → dispatch: in process, or proxy
+    → size limit → rate limit by address → token → rate limit by user → dispatch: in process, or proxy
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from orion_core.plugin import Host
+from orion_plugins.gateway.body_limit import body_limit
 from orion_plugins.gateway.cors import cors
 from orion_plugins.gateway.dispatch import dispatch
 from orion_plugins.gateway.https import https
@@ -30,6 +31,7 @@ def pipeline(app: Any, host: Host) -> Any:
     app = rate_by_user(app, host.limits, settings)
     app = token(app, host.identity, host.prefixes, routes)
     app = rate_by_address(app, host.limits, settings)
+    app = body_limit(app, host.route_table, otherwise=host.settings.max_body)
     app = cross_site_guard(app, host.settings.public_url, settings)
     app = cors(app, settings)
     app = https(app, host.settings)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
 from orion_core.context import current
 from orion_core.errors import DeadlineExceeded, Error, Malformed, Unavailable, problem
+from orion_core.web.access_log import UPSTREAM_MS
 from orion_plugins.gateway.client import (
     Body,
     BodyMismatch,
@@ -22,7 +24,7 @@ from orion_plugins.gateway.client import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from orion_plugins.gateway.headers import content_length, to_client, to_upstream
+from orion_plugins.gateway.headers import CREDENTIALS, content_length, to_client, to_upstream
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -71,6 +73,8 @@ class Proxy:
 
     It expects that the context is the request's: the address of the client is the one found there (G10), and that of
     the peer only where there is none. The scheme in the scope is taken as it is.
+
+    Authorization and Cookie go on only if the scope names them in `orion_credentials` (G13).
     """
 
     def __init__(self, upstream: Transport, *, service: str) -> None:
@@ -85,6 +89,7 @@ class Proxy:
             return
         if scope["type"] != "http":
             raise ValueError(f"the proxy serves http, not {scope['type']}")
+        began = time.perf_counter()
         try:
             response = await self._ask(scope, receive)
         except ClientGone:
@@ -95,6 +100,8 @@ class Proxy:
         except UpstreamError as error:
             await _answer(scope, send, self._failure(error))
             return
+        finally:
+            scope[UPSTREAM_MS] = (time.perf_counter() - began) * 1000
         try:
             if response.status >= 500 and not _is_problem(response.headers):
                 await self._replace(scope, send, response)
@@ -118,6 +125,7 @@ class Proxy:
             request_id=context.correlation_id,
             traceparent=context.traceparent,
             tracestate=context.tracestate,
+            credentials=scope.get(CREDENTIALS, ()),
         )
         length = content_length(headers)
         body: Body = b""

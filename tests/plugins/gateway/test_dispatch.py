@@ -60,6 +60,19 @@ SPELLINGS = [
     "/api/v1/users/%2e%2e/%2e%2e/v1/users/me",
     "/.//api/v1/users/me",
     "/api/v1/users/..//users/me",
+    "/api/v1/auth/..;/users/me",
+    "/api/v1/auth/.;x=1/users/me",
+    "/api/v1/auth/%2e%2e;/users/me",
+    "/api/v1/auth/%c0%ae%c0%ae/users/me",
+    "/api/v1%c0%afusers/me",
+    "/api/v1/auth/%e0%80%ae%e0%80%ae/users/me",
+    "/api/v1/users/me%",
+    "/api/v1/users/me%2",
+    "/api/v1/users/%zzme",
+    "/api/v1/users/%u002e%u002e/me",
+    "/api/v1/users/me%0d%0ax:y",
+    "/api/v1/users/me%1b[31m",
+    "/api/v1/users/me%7f",
 ]
 
 
@@ -145,6 +158,8 @@ async def test_no_second_spelling_of_a_path_passes(spelling: str) -> None:
         "/%252e%252e/x",
         "/...",
         "/%41",
+        "/%EF%BF%BD",
+        "/a;b/.c;d",
     ],
 )
 async def test_plain_paths_pass(spelling: str) -> None:

@@ -133,7 +133,7 @@ async def test_a_request_arrives_as_it_was_sent_and_the_answer_as_it_was_given()
         assert request["x-forwarded-host"] == "api.example.org"
         assert request["x-forwarded-for"] == "198.51.100.7"
         assert request["x-request-id"] == "r-1"
-        assert request["authorization"] == "Bearer t"
+        assert request.all("authorization") == []
         assert request["content-length"] == "5"
         assert client.status == 201
         assert client.sent[0]["headers"] == [(b"x-a", b"1"), (b"content-length", b"4")]
