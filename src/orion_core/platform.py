@@ -47,6 +47,7 @@ from orion_core.plugin import Catalogue, Discovery, Plugin, Services, discover
 from orion_core.ports.blobs import Blobs
 from orion_core.ports.bus import Bus, Delivery, Subscription
 from orion_core.ports.cache import Cache
+from orion_core.ports.check import Check
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database, DatabaseUnavailable, in_transaction
 from orion_core.ports.identity import Identity
@@ -110,8 +111,9 @@ class Platform:
         self._serves = False
         self._blobs: Blobs | None = None
         self._purge: Purge | None = None
-        wrapping = next((name for name, plugin in self.plugins.items() if plugin.asgi), "")
-        self._meter = RequestMeter(self.prefixes, wrapping or next(iter(self.plugins), ""))
+        self._watched: dict[str, Supporting] = {}
+        self._wrapping = next((name for name, plugin in self.plugins.items() if plugin.asgi), "")
+        self._meter = RequestMeter(self.prefixes, self._wrapping or next(iter(self.plugins), ""))
         self._reporter: RequestReporter | None = None
         self._open = False
         self._check()
@@ -198,6 +200,10 @@ class Platform:
     def on_stop(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Await `callback` when the platform stops, before anything else is closed."""
         self._leaving.append(callback)
+
+    def watch(self, name: str, probe: Callable[[], Awaitable[Check]]) -> None:
+        """Let readiness report `probe` as `name`; the worst it counts for is a warning."""
+        self._watched[name] = Supporting(probe)
 
     def service(self, contract: type[C]) -> C:
         """What `contract` promises, wherever it is kept; every caller uses this, inside and outside of the platform."""
@@ -288,6 +294,7 @@ class Platform:
                 kept.clear()
             self._relays.clear()
             self._leaving.clear()
+            self._watched.clear()
             if Platform._live is self:
                 Platform._live = None
 
@@ -500,6 +507,8 @@ class Platform:
             for check, ask in plugin.checks.items():
                 service = self.services.get(name)
                 probes[name][check] = lambda ask=ask, service=service: ask(service)
+        if self._watched:
+            probes[self._wrapping] |= self._watched
         peers = {name: urls for name, urls in self.settings.peers.items() if name not in self.plugins}
         absent = tuple(name for name in self.absent if name in self.deployment or not self.settings.services)
         return Health(probes, peers, absent, self._client)

@@ -71,6 +71,9 @@ def server(platform: Platform, listening: Callable[[], None]) -> uvicorn.Server:
     config = uvicorn.Config(
         platform.asgi(),
         http="httptools",
+        ws="websockets-sansio",
+        ws_max_size=platform.settings.max_body,
+        ws_per_message_deflate=False,  # messages are counted as they come, and none grows on the way in
         interface="asgi3",
         lifespan="off",
         log_config=None,

@@ -14,7 +14,9 @@ from upstream import Upstream, serve_well
 
 from orion_core.context import Context, use
 from orion_core.errors import Malformed
+from orion_core.ports.check import Check
 from orion_core.settings import Settings
+from orion_core.testing.clock import MovableClock
 from orion_plugins.gateway.dispatch import dispatch
 from orion_plugins.gateway.paths import ambiguous, path_guard
 from orion_plugins.gateway.settings import GatewaySettings
@@ -91,7 +93,12 @@ class FakeHost:
             "/api/v1/search": "search",
         }
     )
+    clock: MovableClock = attrs.field(factory=MovableClock)
     stops: list[Callable[[], Awaitable[None]]] = attrs.field(factory=list)
+    watched: dict[str, Callable[[], Awaitable[Check]]] = attrs.field(factory=dict)
+
+    def watch(self, name: str, probe: Callable[[], Awaitable[Check]]) -> None:
+        self.watched[name] = probe
 
     def on_stop(self, callback: Callable[[], Awaitable[None]]) -> None:
         self.stops.append(callback)
