@@ -292,42 +292,62 @@ class Model:
 
 
 STEPS = st.one_of(
-    st.tuples(st.just("pass"), st.sampled_from([0.125, 1.0, 5.0, 9.875, 10.0, 20.0, 130.0])),
+    st.tuples(st.just("pass"), st.sampled_from([0.125, 1.0, 5.0, 9.875, 10.0, 20.0, 40.0, 130.0])),
     st.tuples(st.just("call"), st.integers(1, 12)),
-    st.tuples(st.just("well"), st.integers(0, 40)),
-    st.tuples(st.just("failed"), st.integers(0, 40)),
-    st.tuples(st.just("failed"), st.integers(0, 40)),
-    st.tuples(st.just("unreachable"), st.integers(0, 40)),
-    st.tuples(st.just("abandoned"), st.integers(0, 40)),
+    *[st.tuples(st.just(end), st.integers(0, 40)) for end in ("well", "failed", "failed", "unreachable", "abandoned")],
+    # Calls that end at once: without them chance alone would hardly ever open it, and never close it.
+    *[st.tuples(st.just(f"{end} at once"), st.integers(1, 10)) for end in ("well", "failed", "unreachable")],
 )
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(STEPS, max_size=120))
-def test_it_does_what_the_model_does(steps: list[tuple[str, float]]) -> None:
-    """G50: whatever calls begin, end in whatever order, and however time passes."""
-    time = Time()
-    circuit, model = made(time), Model()
-    tickets: list[int] = []
-    for what, much in steps:
+class Both:
+    """The breaker and its model, told the same."""
+
+    def __init__(self) -> None:
+        self.time = Time()
+        self.circuit, self.model = made(self.time), Model()
+        self.tickets: list[int] = []
+
+    def admit(self) -> bool:
+        if self.model.admit(self.time.now):
+            self.tickets.append(self.circuit.admit())
+            return True
+        with pytest.raises(BreakerOpen) as caught:
+            self.circuit.admit()
+        if self.model.state == "open":
+            assert caught.value.retry_after == self.model.until - self.time.now
+        assert self.circuit.state == self.model.state
+        return False
+
+    def end(self, index: int, how: str) -> None:
+        ticket = self.tickets.pop(index)
+        if how == "well":
+            self.circuit.succeeded(ticket)
+        elif how == "abandoned":
+            self.circuit.abandoned(ticket)
+        else:
+            self.circuit.failed(ticket, unreachable=how == "unreachable")
+        self.model.end(index, how, self.time.now)
+        assert self.circuit.state == self.model.state
+
+    def take(self, what: str, much: float) -> None:
         if what == "pass":
-            time.now += much
+            self.time.now += much
         elif what == "call":
             for _ in range(int(much)):
-                if model.admit(time.now):
-                    tickets.append(circuit.admit())
-                    continue
-                with pytest.raises(BreakerOpen) as caught:
-                    circuit.admit()
-                assert caught.value.retry_after >= 0
-        elif tickets:
-            index = int(much) % len(tickets)
-            ticket = tickets.pop(index)
-            if what == "well":
-                circuit.succeeded(ticket)
-            elif what == "abandoned":
-                circuit.abandoned(ticket)
-            else:
-                circuit.failed(ticket, unreachable=what == "unreachable")
-            model.end(index, what, time.now)
-        assert circuit.state == model.state
+                self.admit()
+        elif what.endswith(" at once"):
+            for _ in range(int(much)):
+                if self.admit():
+                    self.end(-1, what.removesuffix(" at once"))
+        elif self.tickets:
+            self.end(int(much) % len(self.tickets), what)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(STEPS, min_size=5, max_size=100))
+def test_it_does_what_the_model_does(steps: list[tuple[str, float]]) -> None:
+    """G50: whatever calls begin, end in whatever order, and however time passes."""
+    both = Both()
+    for what, much in steps:
+        both.take(what, much)

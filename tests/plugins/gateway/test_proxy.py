@@ -78,7 +78,7 @@ class Client:
 
     @property
     def whole(self) -> bool:
-        return not self.sent[-1].get("more_body", False)
+        return self.sent[-1]["type"] == "http.response.body" and not self.sent[-1].get("more_body", False)
 
     @property
     def problem(self) -> dict[str, Any]:
