@@ -20,6 +20,7 @@ from orion_plugins.gateway.client import Headers, UpstreamBroken, UpstreamUnansw
 from orion_plugins.gateway.connection import HIGH_WATER
 from orion_plugins.gateway.head import request_head
 
+GOING_AWAY: Final = 1001
 NO_STATUS: Final = 1005
 ABNORMAL: Final = 1006
 TOO_BIG: Final = 1009
@@ -126,13 +127,13 @@ class WebSocketLink(asyncio.Protocol):
 
     @property
     def close_code(self) -> int:
-        """Why the upstream ended it: its close code, 1005 if it gave none, 1006 if it ended without a close frame, 1009
-        if it sent more than is allowed."""
+        """Why it ended: the upstream's close code, 1005 if it gave none, 1006 if it ended without a close frame; or
+        ours, if the upstream sent more than is allowed or the gateway is stopping."""
         ws = self._ws
         if ws.close_rcvd is not None:
             return int(ws.close_rcvd.code)
-        if ws.close_sent is not None and ws.close_sent.code == TOO_BIG:
-            return TOO_BIG
+        if ws.close_sent is not None and ws.close_sent.code in (TOO_BIG, GOING_AWAY):
+            return int(ws.close_sent.code)
         return ABNORMAL
 
     @property
@@ -141,14 +142,20 @@ class WebSocketLink(asyncio.Protocol):
         return self._ws.close_rcvd.reason if self._ws.close_rcvd is not None else ""
 
     async def close(self, code: int | None, reason: str = "") -> None:
-        """Close with `code`, or with a frame without one, and wait until the connection is closed."""
+        """Close with `code`, or with a frame without one, and wait until the connection is closed; what still comes is
+        dropped."""
         try:
             self._ws.send_close(code, reason)
         except InvalidState:
             pass  # not open yet, or the other side was first
         else:
             self._flush()
-        self._resume()
+        self._messages.clear()
+        self._waiting = 0
+        self._finish()
+        if not self._reading and not self._transport.is_closing():
+            self._reading = True
+            self._transport.resume_reading()
         await asyncio.wait([self._gone], timeout=_LINGER)
         self.abort()
 
@@ -238,6 +245,8 @@ class WebSocketLink(asyncio.Protocol):
         except UnicodeDecodeError:
             self._ws.fail(1007, "text that is not UTF-8")
             self._finish()
+            self._flush()
+            self._transport.close()
             return
         self._messages.append(message)
         self._waiting += len(message)
@@ -259,11 +268,6 @@ class WebSocketLink(asyncio.Protocol):
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
-
-    def _resume(self) -> None:
-        if not self._reading and not self._transport.is_closing():
-            self._reading = True
-            self._transport.resume_reading()
 
     def _arm(self) -> None:
         self._timer = self._loop.call_later(self._beat, self._pulse)

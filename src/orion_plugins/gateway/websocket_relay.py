@@ -23,11 +23,10 @@ from orion_plugins.gateway.header_rules import HeaderRules
 from orion_plugins.gateway.headers import to_client
 from orion_plugins.gateway.refusals import Receive, Scope, Send, UpstreamFailed, answer, is_problem, refusal, respond
 from orion_plugins.gateway.replicas import Replicas
-from orion_plugins.gateway.websocket_link import ABNORMAL, NO_STATUS, WebSocketLink
+from orion_plugins.gateway.websocket_link import ABNORMAL, GOING_AWAY, NO_STATUS, WebSocketLink
 
 BEAT: Final = 20.0
 _OWN: Final = b"sec-websocket-"
-_GOING_AWAY: Final = 1001
 _BAD_GATEWAY: Final = 1014
 
 
@@ -83,7 +82,7 @@ class WebSocketRelay:
 
     async def aclose(self) -> None:
         """Close every WebSocket to the upstream."""
-        await asyncio.gather(*(link.close(_GOING_AWAY) for link in list(self._links)))
+        await asyncio.gather(*(link.close(GOING_AWAY) for link in list(self._links)))
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, target: bytes, headers: Headers) -> None:
         try:
@@ -202,7 +201,7 @@ class WebSocketRelay:
             # An OSError is what a server raises for a client that is away.
             if isinstance(outcome, Exception) and not isinstance(outcome, OSError):
                 raise outcome
-        await link.close(*(up if isinstance(up, tuple) else (_GOING_AWAY, "")))
+        await link.close(*(up if isinstance(up, tuple) else (GOING_AWAY, "")))
 
 
 async def _upward(link: WebSocketLink, receive: Receive) -> tuple[int | None, str]:
@@ -213,7 +212,7 @@ async def _upward(link: WebSocketLink, receive: Receive) -> tuple[int | None, st
             code = message.get("code", NO_STATUS)
             if code == NO_STATUS:
                 return None, ""
-            return (code, message.get("reason") or "") if _sendable(code) else (_GOING_AWAY, "")
+            return (code, message.get("reason") or "") if _sendable(code) else (GOING_AWAY, "")
         text = message.get("text")
         await link.send(text if text is not None else message["bytes"])
 
