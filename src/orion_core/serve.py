@@ -124,6 +124,7 @@ async def serve(
         listening()
 
     host, port = bound.getsockname()[:2]
+    platform.asgi()  # put together first: what routes or the gateway refuse is said before anything is opened
     with _signals(loop, signalled), bound:
         ended(stop)
         try:

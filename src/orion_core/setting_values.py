@@ -62,7 +62,7 @@ def parse(raw: Any, hint: Any) -> Any:
         if not isinstance(items, list):
             raise ValueError("must be a list")
         return tuple(parse(item, args[0]) for item in items)
-    if attrs.has(hint):
+    if attrs.has(hint) and hint not in _SCALARS:
         return _built(raw, hint)
     if origin in (dict, Mapping):
         if isinstance(raw, str) and attrs.has(args[1]):

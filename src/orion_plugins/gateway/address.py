@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+_PRINTABLE = re.compile(r"[!-~]+")
 _PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*")
 
 
@@ -31,6 +32,8 @@ class Address:
             raise ValueError(
                 "upstream URL with a user: give it as http://host:port, and the password as an authorization header"
             )
+        if not _PRINTABLE.fullmatch(base_url):
+            raise ValueError(problem)  # `urlsplit` would leave line breaks out without a word
         try:
             url = urlsplit(base_url)
             port = url.port
@@ -40,7 +43,7 @@ class Address:
         path = url.path.rstrip("/")
         if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment or port == 0:
             raise ValueError(problem)
-        if not _PATH.fullmatch(path) or any(byte <= 0x20 for byte in authority):
+        if not _PATH.fullmatch(path):
             raise ValueError(problem)
         context = (tls or ssl.create_default_context()) if url.scheme == "https" else None
         version_and_host = b" HTTP/1.1\r\nhost: %b\r\n" % authority
