@@ -2,7 +2,8 @@
 
 ::
 
-    edge (of every host: request id, trace, access log, problems) → path guard → dispatch: in process, or proxy
+    edge (of every host: request id, trace, access log, problems) → path guard
+    → dispatch: in process, or (upstreams.py) proxy → fallback → header rules → breaker → retry → replicas → pool
 """
 
 from __future__ import annotations
