@@ -16,7 +16,8 @@ import contextlib
 import functools
 import importlib.metadata
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from types import ModuleType, TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, cast
 
@@ -111,7 +112,7 @@ class Platform:
         self._serves = False
         self._blobs: Blobs | None = None
         self._purge: Purge | None = None
-        self._watched: dict[str, Supporting] = {}
+        self._watched: dict[str, Any] = {}
         self._wrapping = next((name for name, plugin in self.plugins.items() if plugin.asgi), "")
         self._meter = RequestMeter(self.prefixes, self._wrapping or next(iter(self.plugins), ""))
         self._reporter: RequestReporter | None = None
@@ -491,7 +492,7 @@ class Platform:
         await self.health(scope, receive, send)
 
     def _health(self) -> Health:
-        probes: dict[str, dict[str, Any]] = {name: {} for name in self.plugins}
+        probes: dict[str, MutableMapping[str, Any]] = {name: {} for name in self.plugins}
         for name, plugin in self.plugins.items():
             if name in self.databases:
                 probes[name]["database"] = self.databases[name].check
@@ -507,8 +508,9 @@ class Platform:
             for check, ask in plugin.checks.items():
                 service = self.services.get(name)
                 probes[name][check] = lambda ask=ask, service=service: ask(service)
-        if self._watched:
-            probes[self._wrapping] |= self._watched
+        if self._wrapping:
+            # A view: the application may be put together, and ask for this, after the platform was opened.
+            probes[self._wrapping] = ChainMap(probes[self._wrapping], self._watched)
         peers = {name: urls for name, urls in self.settings.peers.items() if name not in self.plugins}
         absent = tuple(name for name in self.absent if name in self.deployment or not self.settings.services)
         return Health(probes, peers, absent, self._client)
