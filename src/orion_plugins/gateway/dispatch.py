@@ -24,11 +24,14 @@ def dispatch(app: App, host: Host, settings: GatewaySettings) -> App:
     Raises `StartRefused` for an upstream whose name or prefix is that of a service.
     """
     now = functools.partial(_seconds, host)
-    peers = {
-        name: Upstream.of_peer(name, urls, settings, now)
-        for name, urls in host.settings.peers.items()
-        if name not in host.served
-    }
+    try:
+        peers = {
+            name: Upstream.of_peer(name, urls, settings, now)
+            for name, urls in host.settings.peers.items()
+            if name not in host.served
+        }
+    except ValueError as error:
+        raise StartRefused([f"ORION_PEERS: {error}"]) from error
     if clashing := clashes(settings, host.prefixes, host.settings.peers):
         raise StartRefused(clashing)
     configured = {name: Upstream(name, spec, settings, now, peer=False) for name, spec in settings.upstreams.items()}

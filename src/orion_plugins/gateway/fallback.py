@@ -64,7 +64,7 @@ class Fallback:
             kept = await find()
             if kept is not None:
                 status, headers, body = kept
-                return Kept(status, [*headers, (MARK, b"stale")], body)
+                return Kept(status, [*headers, (MARK, b"stale")], b"" if request.method == "HEAD" else body)
         if self.other is not None and (response := await self._elsewhere(*self.other, request, error)) is not None:
             return response
         if self.fixed is not None:
@@ -75,7 +75,7 @@ class Fallback:
                 (b"cache-control", b"no-store"),
                 (MARK, b"static"),
             ]
-            return Kept(status, headers, body)
+            return Kept(status, headers, b"" if request.method == "HEAD" else body)
         return None
 
     async def _elsewhere(self, name: str, other: Transport, request: Request, error: UpstreamError) -> Response | None:

@@ -20,7 +20,7 @@ from orion_plugins.gateway.client import (
     Unsendable,
     UpstreamError,
 )
-from orion_plugins.gateway.fallback import Fallback
+from orion_plugins.gateway.fallback import Fallback, Kept
 from orion_plugins.gateway.headers import content_length, to_client, to_upstream
 from orion_plugins.gateway.refusals import (
     Receive,
@@ -92,7 +92,7 @@ class Proxy:
             await answer(scope, send, refusal(self._service, error))
             return
         try:
-            if response.status >= 500 and not is_problem(response.headers):
+            if response.status >= 500 and not isinstance(response, Kept) and not is_problem(response.headers):
                 await self._replace(scope, send, response)
             else:
                 await _relay(send, response)

@@ -71,7 +71,7 @@ class Retry:
         """Send one request, and again where that is allowed and may help."""
         budget = self._budget
         budget.live += 1
-        retries, holds_place = 0, False
+        retries, holds_place, sent = 0, False, False
         may_repeat = method in REPEATABLE or any(name == b"idempotency-key" and value for name, value in headers)
         if may_repeat and not isinstance(body, bytes):
             body = Replay(body)
@@ -86,10 +86,12 @@ class Retry:
                     )
                 except UpstreamError as error:
                     error.retries = retries
+                    sent = error.sent = error.sent or sent  # of all attempts, not of the last one alone
                     if not may_repeat or not _passing(error):
                         raise
                     failure = error
                 else:
+                    sent = True
                     response.retries = retries
                     if not may_repeat or response.status not in _PASSING:
                         return response

@@ -282,6 +282,12 @@ def test_an_upstream_that_would_take_from_a_service_refuses_the_start(name: str,
     assert problem in said
 
 
+def test_a_peer_whose_url_cannot_be_is_refused_by_the_setting() -> None:
+    host = FakeHost(Settings(peers={"billing": ("http://billing:99999",)}))
+    with pytest.raises(StartRefused, match="ORION_PEERS: upstream 'http://billing:99999'"):
+        dispatch(Here(), host, GatewaySettings())
+
+
 @pytest.mark.parametrize(
     ("given", "problem"),
     [

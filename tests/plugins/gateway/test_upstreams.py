@@ -211,6 +211,32 @@ async def test_when_the_other_upstream_is_away_too_the_next_fallback_counts() ->
         assert (status, mark) == (503, b"")
 
 
+async def test_a_body_that_an_earlier_attempt_has_read_goes_to_no_other_upstream() -> None:
+    """G51: the last attempt sent nothing, but the first one did, and took the beginning of the body with it."""
+
+    async def once_and_away(wire: Wire) -> None:
+        first._server.close()
+        await wire.head()
+        await wire.body()
+
+    async with (
+        Upstream(once_and_away) as first,
+        Upstream(serve_well) as second,
+        chained(second.url) as other,
+        chained(first.url, others={"x": other}, fallback=FallbackSettings(upstream="x")) as chain,
+    ):
+        client = Client("PUT", "/shop", headers=[(b"content-length", b"3")], parts=[b"a", b"b", b"c"])
+        status, _, mark = await marked(chain, client)
+    assert (status, mark, second.requests) == (503, b"", [])
+
+
+@pytest.mark.parametrize("status", [200, 418, 503])
+async def test_a_fallback_keeps_its_status_and_has_no_body_for_head(status: int) -> None:
+    async with chained(closed_url(), fallback=FallbackSettings(status=status, body="later")) as chain:
+        assert await marked(chain) == (status, b"later", b"static")
+        assert await marked(chain, Client("HEAD", "/shop")) == (status, b"", b"static")
+
+
 # -- replicas
 
 
