@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import quote
 
 from orion_core.context import current
@@ -33,7 +34,9 @@ from orion_plugins.gateway.refusals import (
     refusal,
 )
 from orion_plugins.gateway.request import Request
-from orion_plugins.gateway.websocket_relay import WebSocketRelay
+
+WebSockets: TypeAlias = Callable[[Scope, Receive, Send, bytes, Headers], Awaitable[None]]
+"""Serves one WebSocket whose handshake has been received, given the target and the fields for the upstream."""
 
 _EVENTS: Final = b"text/event-stream"
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
@@ -63,7 +66,7 @@ class Proxy:
         fallback: Fallback | None = None,
         strip: str = "",
         timeout: float | None = None,
-        websockets: WebSocketRelay | None = None,
+        websockets: WebSockets | None = None,
     ) -> None:
         self._upstream = upstream
         self._service = service

@@ -18,7 +18,6 @@ from orion_plugins.gateway.replicas import Balance, Replicas
 from orion_plugins.gateway.retry import Retry
 from orion_plugins.gateway.settings import GatewaySettings
 from orion_plugins.gateway.upstream_settings import FallbackSettings, UpstreamSettings
-from orion_plugins.gateway.websocket_relay import WebSocketRelay
 
 _PEER_HEALTH = "/health/ready"
 
@@ -37,6 +36,9 @@ class Upstream:
     def __init__(
         self, name: str, spec: UpstreamSettings, settings: GatewaySettings, time: Callable[[], float], *, peer: bool
     ) -> None:
+        # Late: a host without peers and upstreams needs no library for WebSockets.
+        from orion_plugins.gateway.websocket_relay import WebSocketRelay
+
         self.name = name
         self.circuit = Circuit(name, time)
         self._spec = spec
