@@ -11,7 +11,15 @@ from typing import Final
 
 from orion_core.request_timeout import request_timeout
 from orion_plugins.gateway.address import Address
-from orion_plugins.gateway.client import Body, Gone, Headers, PoolFull, UpstreamBroken, UpstreamUnreachable
+from orion_plugins.gateway.client import (
+    Body,
+    Gone,
+    Headers,
+    PoolFull,
+    UpstreamBroken,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
 from orion_plugins.gateway.connection import Connection, Owner, Stale
 from orion_plugins.gateway.exchange import Exchange
 from orion_plugins.gateway.head import request_head
@@ -232,6 +240,8 @@ class Pool(Owner):
                     lambda: Connection(loop, self), self.address.host, self.address.port, ssl=self.address.tls
                 )
         except TimeoutError:
+            if deadline is not None and loop.time() >= deadline:
+                raise UpstreamTimeout("the deadline passed before there was a connection", sent=False) from None
             raise UpstreamUnreachable("no connection could be opened in time") from None
         except (OSError, ssl.SSLError) as error:
             raise UpstreamUnreachable(f"no connection could be opened: {type(error).__name__}") from error

@@ -169,7 +169,6 @@ class WebSocketLink(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass of asyncio's
         self._transport.write(self._request)
-        self._arm()
 
     def data_received(self, data: bytes) -> None:
         self._heard = self._loop.time()
@@ -227,6 +226,8 @@ class WebSocketLink(asyncio.Protocol):
             self._handshake.set_exception(UpstreamBroken("the upstream switched to something else than a WebSocket"))
         else:
             self._handshake.set_result(response)
+            if response.status_code == 101:
+                self._arm()
 
     def _frame(self, frame: Frame) -> None:
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):

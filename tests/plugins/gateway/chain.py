@@ -1,4 +1,4 @@
-"""The whole chain of one upstream, as the dispatcher builds it, with short times."""
+"""The whole chain of one upstream, as the dispatcher builds it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def chained(
     **given: Any,
 ) -> AsyncIterator[Upstream]:
     """The upstream ``shop`` at `urls`, closed at the end."""
-    spec = UpstreamSettings(**{"prefix": "/shop", "urls": urls, "timeout": 0.5, "idle_timeout": 0.1, **given})
+    spec = UpstreamSettings(**{"prefix": "/shop", "urls": urls, **given})
     chain = Upstream("shop", spec, gateway or GatewaySettings(), now, peer=False)
     chain.fall_back(others)
     try:

@@ -90,6 +90,9 @@ FAULTS: Mapping[str, Fault] = {
     "falls silent in its body": says(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", after="hold"),
 }
 
+SILENT = {"says nothing", "says half a status line and no more", "drips its head", "falls silent in its body"}
+"""Those that only a limit of time ends."""
+
 AFTER_WHICH_A_RETRY_MAY_COME = {
     "closes without an answer",
     "resets without an answer",

@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 from chain import chained
-from faults import AFTER_WHICH_A_RETRY_MAY_COME, FAULTS, faulty, says
+from faults import AFTER_WHICH_A_RETRY_MAY_COME, FAULTS, SILENT, faulty, says
 from test_proxy import Client
 from upstream import Upstream, serve_well, until
 
@@ -28,6 +28,11 @@ async def ask(chain: Chain, client: Client) -> Client:
     return client
 
 
+def times(fault: str) -> dict[str, float]:
+    """Limits of time: short for those faults alone that nothing else would end."""
+    return {"timeout": 0.5, "idle_timeout": 0.25} if fault in SILENT else {}
+
+
 def seen(upstream: Upstream, method: str) -> int:
     return sum(request.method == method for request in upstream.requests)
 
@@ -41,7 +46,7 @@ def test_there_are_more_than_twenty_kinds_of_fault() -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_post_is_seen_exactly_once(fault: str, framing: tuple[bytes, bytes], warm: bool) -> None:
     """G51: over a fresh connection and over a kept one, with its body streamed either way."""
-    async with faulty(FAULTS[fault], warm=warm) as upstream, chained(upstream.url) as chain:
+    async with faulty(FAULTS[fault], warm=warm) as upstream, chained(upstream.url, **times(fault)) as chain:
         if warm:
             assert (await ask(chain, Client())).status == 200
         client = await ask(chain, Client("POST", "/shop", headers=[framing], parts=list(BODY)))
@@ -55,7 +60,7 @@ async def test_a_post_is_seen_exactly_once(fault: str, framing: tuple[bytes, byt
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_a_get_is_seen_three_times_at_most_and_only_after_faults_that_may_pass(fault: str) -> None:
     """G51."""
-    async with faulty(FAULTS[fault]) as upstream, chained(upstream.url) as chain:
+    async with faulty(FAULTS[fault]) as upstream, chained(upstream.url, **times(fault)) as chain:
         client = await ask(chain, Client(path="/shop"))
 
         assert seen(upstream, "GET") == (3 if fault in AFTER_WHICH_A_RETRY_MAY_COME else 1)
@@ -135,7 +140,7 @@ async def test_five_refused_connections_open_the_breaker() -> None:
 
 async def test_clients_that_leave_do_not_open_the_breaker() -> None:
     """G50, G52: the call is cancelled, and says nothing about the upstream."""
-    async with faulty(FAULTS["says nothing"]) as upstream, chained(upstream.url, timeout=5, idle_timeout=5) as chain:
+    async with faulty(FAULTS["says nothing"]) as upstream, chained(upstream.url) as chain:
         for count in range(25):
             client = Client(path="/shop")
             client.left.set()
@@ -148,7 +153,7 @@ async def test_our_own_limit_of_connections_does_not_open_the_breaker() -> None:
     few = GatewaySettings(connections=1, connect_timeout=0.01)
     async with (
         faulty(FAULTS["says nothing"]) as upstream,
-        chained(upstream.url, gateway=few, timeout=5, idle_timeout=5) as chain,
+        chained(upstream.url, gateway=few) as chain,
     ):
         first = Client(path="/shop")
         held = asyncio.create_task(ask(chain, first))

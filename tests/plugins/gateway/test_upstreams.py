@@ -258,7 +258,7 @@ async def test_with_least_busy_a_replica_that_is_slow_gets_fewer_requests() -> N
     async with (
         Upstream(slow) as one,
         Upstream(serve_well) as two,
-        chained(one.url, two.url, balance="least_busy", timeout=5, idle_timeout=5) as chain,
+        chained(one.url, two.url, balance="least_busy") as chain,
     ):
         waiting = asyncio.create_task(ask(chain, Client(path="/shop")))
         await until(lambda: one.requests)
@@ -353,7 +353,7 @@ async def test_events_arrive_one_by_one_and_outlive_the_deadline() -> None:
         await wire.send(b"data: 2\n\n")
         await wire.gone()
 
-    async with Upstream(script) as upstream, chained(upstream.url, timeout=0.05, idle_timeout=60) as chain:
+    async with Upstream(script) as upstream, chained(upstream.url) as chain:
         client = Client(path="/shop")
         task = asyncio.create_task(ask(chain, client))
         await until(lambda: client.body == b"data: 1\n\n")
