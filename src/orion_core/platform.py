@@ -16,7 +16,8 @@ import contextlib
 import functools
 import importlib.metadata
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from types import ModuleType, TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, cast
 
@@ -47,6 +48,7 @@ from orion_core.plugin import Catalogue, Discovery, Plugin, Services, discover
 from orion_core.ports.blobs import Blobs
 from orion_core.ports.bus import Bus, Delivery, Subscription
 from orion_core.ports.cache import Cache
+from orion_core.ports.check import Check
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database, DatabaseUnavailable, in_transaction
 from orion_core.ports.identity import Identity
@@ -113,8 +115,9 @@ class Platform:
         self._blobs: Blobs | None = None
         self._purge: Purge | None = None
         self._limits: Limits | None = None
-        wrapping = next((name for name, plugin in self.plugins.items() if plugin.asgi), "")
-        self._meter = RequestMeter(self.prefixes, wrapping or next(iter(self.plugins), ""))
+        self._watched: dict[str, Any] = {}
+        self._wrapping = next((name for name, plugin in self.plugins.items() if plugin.asgi), "")
+        self._meter = RequestMeter(self.prefixes, self._wrapping or next(iter(self.plugins), ""))
         self._reporter: RequestReporter | None = None
         self._open = False
         self._check()
@@ -213,6 +216,10 @@ class Platform:
         """Await `callback` when the platform stops, before anything else is closed."""
         self._leaving.append(callback)
 
+    def watch(self, name: str, probe: Callable[[], Awaitable[Check]]) -> None:
+        """Let readiness report `probe` as `name`; the worst it counts for is a warning."""
+        self._watched[name] = Supporting(probe)
+
     def service(self, contract: type[C]) -> C:
         """What `contract` promises, wherever it is kept; every caller uses this, inside and outside of the platform."""
         found = self._stubs.get(contract)
@@ -306,6 +313,7 @@ class Platform:
                 kept.clear()
             self._relays.clear()
             self._leaving.clear()
+            self._watched.clear()
             if Platform._live is self:
                 Platform._live = None
 
@@ -521,7 +529,7 @@ class Platform:
         await self.health(scope, receive, send)
 
     def _health(self) -> Health:
-        probes: dict[str, dict[str, Any]] = {name: {} for name in self.plugins}
+        probes: dict[str, MutableMapping[str, Any]] = {name: {} for name in self.plugins}
         for name, plugin in self.plugins.items():
             if name in self.databases:
                 probes[name]["database"] = self.databases[name].check
@@ -539,6 +547,9 @@ class Platform:
             for check, ask in plugin.checks.items():
                 service = self.services.get(name)
                 probes[name][check] = lambda ask=ask, service=service: ask(service)
+        if self._wrapping:
+            # A view: the application may be put together, and ask for this, after the platform was opened.
+            probes[self._wrapping] = ChainMap(probes[self._wrapping], self._watched)
         peers = {name: urls for name, urls in self.settings.peers.items() if name not in self.plugins}
         absent = tuple(name for name in self.absent if name in self.deployment or not self.settings.services)
         return Health(probes, peers, absent, self._client)

@@ -25,6 +25,7 @@ from orion_core.contract import Contract, contract_of
 from orion_core.events import Listener, listeners
 from orion_core.jobs import JobType, job_types
 from orion_core.ports.check import Check
+from orion_core.ports.clock import Clock
 from orion_core.ports.identity import Identity
 from orion_core.ports.limits import Limits
 
@@ -79,8 +80,17 @@ class Host(Protocol):
         """What the routes of all installed plugins declare, served here or not; made anew each time."""
         ...
 
+    @property
+    def clock(self) -> Clock:
+        """The host's clock, which tests may move."""
+        ...
+
     def on_stop(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Await `callback` when the host stops, before databases and bus are closed."""
+        ...
+
+    def watch(self, name: str, probe: Callable[[], Awaitable[Check]]) -> None:
+        """Let the host's readiness report `probe` as `name`; the worst it counts for is a warning."""
         ...
 
 

@@ -79,6 +79,9 @@ def server(platform: Platform, listening: Callable[[], None]) -> uvicorn.Server:
     config = uvicorn.Config(
         platform.asgi(),
         http=protocol(limits),
+        ws="websockets-sansio",
+        ws_max_size=settings.max_body,
+        ws_per_message_deflate=False,  # messages are counted as they come, and none grows on the way in
         interface="asgi3",
         lifespan="off",
         log_config=None,
@@ -129,6 +132,7 @@ async def serve(
         listening()
 
     host, port = bound.getsockname()[:2]
+    platform.asgi()  # put together first: what routes or the gateway refuse is said before anything is opened
     with _signals(loop, signalled), bound:
         ended(stop)
         try:

@@ -7,14 +7,11 @@ known one; ``ORION_TEST_*`` is left alone. The settings of every installed plugi
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import os
 import tomllib
-import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +21,7 @@ from orion_core.errors import StartRefused
 from orion_core.plugin import Discovery
 from orion_core.ports.bus import RETRY_DELAYS
 from orion_core.secret import Secret, without_password
+from orion_core.setting_values import parse
 
 T = TypeVar("T")
 
@@ -321,72 +319,6 @@ def _paths(table: Mapping[str, Any], prefix: str = "") -> list[str]:
     for key, inner in table.items():
         found += _paths(inner, f"{prefix}{key}.") if isinstance(inner, Mapping) else [f"{prefix}{key}"]
     return found
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() in ("1", "true", "yes", "on"):
-        return True
-    if text.lower() in ("0", "false", "no", "off"):
-        return False
-    raise ValueError(f"must be true or false, not {text!r}")
-
-
-def _number(kind: Callable[[str], Any], words: str) -> Callable[[str], Any]:
-    def convert(text: str) -> Any:
-        try:
-            return kind(text)
-        except ValueError:
-            raise ValueError(f"must be {words}, not {text!r}") from None
-
-    return convert
-
-
-_SCALARS: dict[Any, Callable[[str], Any]] = {
-    str: str,
-    Path: Path,
-    Secret: Secret,
-    bool: _boolean,
-    int: _number(int, "a whole number"),
-    float: _number(float, "a number"),
-    timedelta: _number(lambda text: _seconds(float(text)), "a number of seconds"),
-}
-
-
-def _seconds(number: float) -> timedelta:
-    try:
-        return timedelta(seconds=number)
-    except OverflowError as error:
-        raise ValueError(str(error)) from error
-
-
-def parse(raw: Any, hint: Any) -> Any:
-    """`raw`, text from the environment or a value from TOML, as the type `hint`; raises ValueError in words."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return parse(raw, next(arg for arg in args if arg is not type(None)))
-    if origin is tuple:
-        items = [part.strip() for part in raw.split(",") if part.strip()] if isinstance(raw, str) else raw
-        if not isinstance(items, list):
-            raise ValueError("must be a list")
-        return tuple(parse(item, args[0]) for item in items)
-    if origin in (dict, Mapping):
-        if isinstance(raw, str):
-            pairs = [part.strip().partition("=") for part in raw.split(",") if part.strip()]
-            if any(not equals for _, equals, _ in pairs):
-                raise ValueError("must be name=value,name=value")
-            raw = {name.strip(): text.strip() for name, _, text in pairs}
-        if not isinstance(raw, Mapping):
-            raise ValueError("must be a table of names and values")
-        return {name: _mapped(text, args[1]) for name, text in raw.items()}
-    if hint in _SCALARS:
-        return _SCALARS[hint](raw if isinstance(raw, str) else json.dumps(raw))
-    raise ValueError(f"settings of the type {hint} are not supported")
-
-
-def _mapped(raw: Any, hint: Any) -> Any:
-    if typing.get_origin(hint) is tuple and isinstance(raw, str):
-        return parse([part for part in raw.split("|") if part], hint)
-    return parse(raw, hint)
 
 
 def from_env(

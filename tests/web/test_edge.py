@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import Any
@@ -153,3 +154,22 @@ async def test_a_websocket_acts_as_nobody_and_not_as_the_system() -> None:
     await edge(app, ())(scope, None, None)  # type: ignore[arg-type]
 
     assert (seen[0].actor.kind, seen[0].client_ip, seen[0].deadline) == ("anonymous", "203.0.113.9", None)
+
+
+@pytest.mark.parametrize(
+    ("told", "left"), [("", 60), ("5S", 5), ("1H", 60), ("2M", 60), ("soon", 60), ("0S", 60), ("20m", 0.02)]
+)
+async def test_a_gateway_in_front_may_leave_less_time_but_never_more(told: str, left: float) -> None:
+    """G52: the deadline that X-Request-Timeout passes on."""
+    seen: list[float] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        deadline = current().deadline
+        assert deadline is not None
+        seen.append(deadline - asyncio.get_running_loop().time())
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with browser(edge(app, ())) as client:
+        await client.get("/", headers={"x-request-timeout": told})
+    assert left - 1 < seen[0] <= left

@@ -15,6 +15,7 @@ import attrs
 
 from orion_core.context import ANONYMOUS, Context, child_traceparent, new_traceparent, use
 from orion_core.contracts.platform import PROXIED
+from orion_core.request_timeout import parse_request_timeout
 from orion_core.web import access_log
 from orion_core.web.asgi import App, Message, Receive, Scope, Send, answer_failure, header, joined
 from orion_core.web.client_ip import Network, client_ip
@@ -82,13 +83,15 @@ def _context(scope: Scope, trusted: Sequence[Network]) -> Context:
     valid = TRACEPARENT.fullmatch(traceparent)
     parent = child_traceparent(traceparent) if valid else new_traceparent()
     peer = scope["client"][0] if scope.get("client") else ""
+    # Only ever less than our own limit: a gateway in front has begun to count before us.
+    left = min(TOTAL, parse_request_timeout(header(scope, b"x-request-timeout")) or TOTAL)
     return Context(
         actor=ANONYMOUS,
         # Without an id from the client the trace's own id serves, so that one search finds both.
         correlation_id=asked if REQUEST_ID.fullmatch(asked) else parent.split("-")[1],
         traceparent=parent,
         tracestate=header(scope, b"tracestate")[:512] if valid else "",
-        deadline=asyncio.get_running_loop().time() + TOTAL,
+        deadline=asyncio.get_running_loop().time() + left,
         client_ip=client_ip(peer, joined(scope, b"x-forwarded-for"), trusted),
         user_agent=header(scope, b"user-agent")[:512],
     )

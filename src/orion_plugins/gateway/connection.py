@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Coroutine
+from collections.abc import AsyncIterable, Coroutine
 from typing import Any, Final, Protocol, cast
 
 from httptools import HttpParserError, HttpResponseParser
 
-from orion_plugins.gateway.client import BodyMismatch, ClientGone, UpstreamBroken, UpstreamTimeout
+from orion_plugins.gateway.client import (
+    BodyMismatch,
+    ClientGone,
+    Gone,
+    UpstreamBroken,
+    UpstreamTimeout,
+    UpstreamUnanswered,
+)
 from orion_plugins.gateway.exchange import Exchange
 
 MAX_HEAD: Final = 64 * 1024
@@ -18,10 +25,8 @@ PROGRESS: Final = 64 * 1024
 """Bytes of a body, either way, for which the time of an exchange begins anew: streams may take as long as they move."""
 _STATUS_REFUSED: Final = 400
 
-Gone = Callable[[], Coroutine[Any, Any, object]]
 
-
-class Stale(UpstreamBroken):
+class Stale(UpstreamUnanswered):
     """A kept connection turned out to be dead before the first byte of the answer."""
 
 
@@ -146,6 +151,10 @@ class Connection(asyncio.Protocol):
             self._reading = True
             self.touched = self._loop.time()
             self._transport.resume_reading()
+
+    def unhurried(self) -> None:
+        """Forget the deadline of the exchange."""
+        self._deadline = None
 
     def fail(self, error: BaseException) -> None:
         """Give up the exchange with `error` and close the connection at once."""
@@ -297,7 +306,7 @@ class Connection(asyncio.Protocol):
         elif self._served > 1:
             self.fail(Stale(f"the upstream {how} a kept connection"))
         else:
-            self.fail(UpstreamBroken(f"the upstream {how} the connection without an answer"))
+            self.fail(UpstreamUnanswered(f"the upstream {how} the connection without an answer"))
 
     def _move(self, count: int) -> None:
         self._moved += count

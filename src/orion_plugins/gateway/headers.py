@@ -37,6 +37,7 @@ _OURS: Final = frozenset(
         b"tracestate",
         b"x-real-ip",
         b"x-request-id",
+        b"x-request-timeout",
         b"x-user-id",
     }
 )
@@ -49,6 +50,11 @@ _KEPT: Final = b"x-orion-session"  # a client's own choice of cookies over token
 _DROPPED_FROM_ANSWERS: Final = _HOP_BY_HOP | {b"server", b"date", b"x-request-id"}
 _WITHOUT_CONTENT: Final = (204, 304)
 _DIGITS: Final = re.compile(rb"[0-9]{1,19}")
+
+
+def set_by_the_gateway(name: str) -> bool:
+    """Whether the field `name` is the gateway's own, or concerns one hop only, so that nobody else may set it."""
+    return _is_dropped(name.lower().encode("ascii"))
 
 
 def to_upstream(

@@ -3,7 +3,8 @@
 ::
 
     edge (of every host: request id, trace, access log, problems) → path guard → HTTPS → CORS → cross-site guard
-    → size limit → rate limit by address → token → rate limit by user → dispatch: in process, or proxy
+    → size limit → rate limit by address → token → rate limit by user
+    → dispatch: in process, or (upstreams.py) proxy → fallback → header rules → breaker → retry → replicas → pool
 """
 
 from __future__ import annotations

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
+from orion_core.outside import Outside
 from orion_plugins.gateway.origins import ANY, checked
 from orion_plugins.gateway.policies import policy
+from orion_plugins.gateway.upstream_settings import UpstreamSettings, problems
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 
 
 def _positive(_: Any, field: attrs.Attribute[Any], given: float) -> None:
@@ -101,6 +106,26 @@ class GatewaySettings:
     cors_max_age: int = attrs.field(
         default=600, validator=_positive, metadata={"help": "seconds for which browsers keep a permission"}
     )
+
+    websockets: int = attrs.field(
+        default=1000, validator=_positive, metadata={"help": "WebSockets to one upstream or peer at the most"}
+    )
+    websocket_message: int = attrs.field(
+        default=1_048_576, validator=_positive, metadata={"help": "largest message of an upstream's WebSocket in bytes"}
+    )
+    upstreams: Mapping[str, UpstreamSettings] = attrs.field(
+        factory=dict, metadata={"help": "services that are none of ours, as tables [gateway.upstreams.NAME] or JSON"}
+    )
+
+    @upstreams.validator
+    def _check_upstreams(self, field: attrs.Attribute[Any], given: Mapping[str, UpstreamSettings]) -> None:
+        named = [f"{name!r} is no name: use lower case, digits, - and _" for name in given if not _NAME.fullmatch(name)]
+        if found := [*named, *problems(given)]:
+            raise ValueError(f"{field.name}: {'; '.join(found)}")
+
+    def outside(self) -> tuple[Outside, ...]:
+        """The configured upstreams, as the topology shows them."""
+        return tuple(Outside(name, each.prefix, each.urls, each.health) for name, each in self.upstreams.items())
 
     def __attrs_post_init__(self) -> None:
         if self.cors_credentials and ANY in self.cors_origins:

@@ -20,7 +20,8 @@ from orion_core.context import Context, use
 from orion_core.errors import TooLarge
 from orion_plugins.gateway.client import UpstreamBroken, UpstreamTimeout
 from orion_plugins.gateway.pool import Pool
-from orion_plugins.gateway.proxy import Message, Proxy, Receive, Scope, Send
+from orion_plugins.gateway.proxy import Proxy
+from orion_plugins.gateway.refusals import Message, Receive, Scope, Send
 
 
 @attrs.define
@@ -77,7 +78,7 @@ class Client:
 
     @property
     def whole(self) -> bool:
-        return not self.sent[-1].get("more_body", False)
+        return self.sent[-1]["type"] == "http.response.body" and not self.sent[-1].get("more_body", False)
 
     @property
     def problem(self) -> dict[str, Any]:
