@@ -181,6 +181,16 @@ class Platform:
         return [route for plugin in self.plugins.values() for route in plugin.routes]
 
     @property
+    def cache(self) -> Cache:
+        """The cache of the deployment; usable while the platform is open."""
+        return cast(Cache, _Late(lambda: self._cache))
+
+    @property
+    def purge(self) -> Purge:
+        """How shared caches are told to forget; usable while the platform is open."""
+        return cast(Purge, _Late(lambda: self._purge))
+
+    @property
     def contracts(self) -> dict[str, Contract]:
         """All known contracts by name, wherever they are kept."""
         known = self.discovery.plugins.values()
@@ -250,13 +260,13 @@ class Platform:
             self._app = self._compose()
         self._cache = await choose.open_cache(self.settings, self.clock)
         stack.push_async_callback(self._cache.aclose)
+        self._purge = await choose.open_purge(self.settings, self._cache, self.clock)
+        stack.push_async_callback(self._purge.aclose)
         self._mail = await choose.open_mail(self.settings)
         stack.push_async_callback(self._mail.aclose)
         if any({Blobs, Purge} & set(composition.needs(plugin).values()) for plugin in self.plugins.values()):
             self._blobs = await choose.open_blobs(self.settings, self.clock)
             stack.push_async_callback(self._blobs.aclose)
-            self._purge = await choose.open_purge(self.settings)
-            stack.push_async_callback(self._purge.aclose)
         # Never the environment's proxies: calls between hosts stay inside.
         self._client = httpx.AsyncClient(
             trust_env=False, timeout=calls.TIMEOUT, limits=httpx.Limits(max_connections=200)
@@ -467,7 +477,7 @@ class Platform:
         settings = self.settings
         made = build(
             self.routes,
-            {**self.contracts, "blobs": _Late(lambda: self._blobs)},
+            {**self.contracts, "blobs": _Late(lambda: self._blobs), "purge": self.purge},
             self._identity,
             version=VERSION,
             docs=settings.docs,

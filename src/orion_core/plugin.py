@@ -24,7 +24,9 @@ import pluggy
 from orion_core.contract import Contract, contract_of
 from orion_core.events import Listener, listeners
 from orion_core.jobs import JobType, job_types
+from orion_core.ports.cache import Cache
 from orion_core.ports.check import Check
+from orion_core.ports.clock import Clock
 
 if TYPE_CHECKING:
     import typer
@@ -54,6 +56,16 @@ class Host(Protocol):
     @property
     def served(self) -> Collection[str]:
         """The services of this process."""
+        ...
+
+    @property
+    def cache(self) -> Cache:
+        """The cache of the deployment; usable while the host is open."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the host."""
         ...
 
     def on_stop(self, callback: Callable[[], Awaitable[None]]) -> None:

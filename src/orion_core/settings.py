@@ -98,9 +98,9 @@ class Settings:
         metadata=_help("where files are kept: file:///folder, memory: or s3://bucket"),
     )
     purge_url: str = attrs.field(
-        default="none:",
+        default="gateway:",
         repr=_url,
-        metadata=_help("how a CDN is told to forget: none: or the https://… address of its purge call"),
+        metadata=_help("which caches are told to forget: none:, gateway:, or also the CDN at https://…"),
     )
     peers: Mapping[str, tuple[str, ...]] = attrs.field(
         factory=dict, converter=_peers, metadata=_help("services served elsewhere: name=url|url,name=url")

@@ -1,7 +1,7 @@
 """The single entry point for clients.
 
 Does: refuses ambiguous paths, then answers in this process what is served here, and proxies as bytes what is served by
-a peer.
+a peer. Keeps answers that allow it in a shared cache.
 Asks: no other service; connections to the peers.
 Tells: nothing.
 Hears: nothing.

@@ -2,7 +2,8 @@
 
 ::
 
-    edge (of every host: request id, trace, access log, problems) → path guard → dispatch: in process, or proxy
+    edge (of every host: request id, trace, access log, problems) → path guard → response cache
+        → dispatch: in process, or proxy
 """
 
 from __future__ import annotations
@@ -12,9 +13,13 @@ from typing import Any
 from orion_core.plugin import Host
 from orion_plugins.gateway.dispatch import dispatch
 from orion_plugins.gateway.paths import path_guard
+from orion_plugins.gateway.response_cache import response_cache
 from orion_plugins.gateway.settings import GatewaySettings
 
 
 def pipeline(app: Any, host: Host) -> Any:
     """Wrap `app`, the routes of this host, in the layers above."""
-    return path_guard(dispatch(app, host, host.settings.of("gateway", GatewaySettings)))
+    settings = host.settings.of("gateway", GatewaySettings)
+    app = dispatch(app, host, settings)
+    app = response_cache(app, host, settings)
+    return path_guard(app)
