@@ -12,6 +12,7 @@ Start: choose → open → migrate or check → build → relay → jobs → lis
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import importlib.metadata
@@ -33,7 +34,7 @@ from orion_core.contract import Call, Contract, Operation, stub
 from orion_core.contracts.auth import AUDIENCE, AccessChanged, Auth, SessionRevoked
 from orion_core.contracts.platform import RequestsMeasured
 from orion_core.erasure import Erasure
-from orion_core.errors import StartRefused
+from orion_core.errors import Error, StartRefused
 from orion_core.events import Events, Listener, event_type
 from orion_core.housekeeping import purging
 from orion_core.identity import TokenIdentity
@@ -58,7 +59,7 @@ from orion_core.web.app import build
 from orion_core.web.asgi import App, Receive, Scope, Send
 from orion_core.web.client_ip import networks
 from orion_core.web.edge import edge
-from orion_core.web.health import Health, Supporting
+from orion_core.web.health import HEALTH_READ, LIMIT, Health, Supporting
 from orion_core.web.host import run_lifespan, unmounted, with_fixed, without
 
 log = logging.getLogger("orion.platform")
@@ -498,10 +499,12 @@ class Platform:
         for name, plugin in self.plugins.items():
             if name in self.databases:
                 probes[name]["database"] = self.databases[name].check
-            if self._work and (plugin.listeners or name in self.outboxes) and self._bus is not None:
+            # The gateway has no service, and needs what its layers use.
+            wraps = plugin.asgi is not None
+            if self._work and (plugin.listeners or name in self.outboxes or wraps) and self._bus is not None:
                 probes[name]["bus"] = Supporting(self._bus.check)
             wanted = composition.needs(plugin).values()
-            if Cache in wanted:
+            if Cache in wanted or wraps:
                 probes[name]["cache"] = Supporting(self._cache.check)
             if Mail in wanted:
                 probes[name]["mail"] = Supporting(self._mail.check)
@@ -512,7 +515,16 @@ class Platform:
                 probes[name][check] = lambda ask=ask, service=service: ask(service)
         peers = {name: urls for name, urls in self.settings.peers.items() if name not in self.plugins}
         absent = tuple(name for name in self.absent if name in self.deployment or not self.settings.services)
-        return Health(probes, peers, absent, self._client)
+        critical = frozenset(self.settings.critical_services)
+        return Health(probes, peers, absent, self._client, critical, self._may_see_health)
+
+    async def _may_see_health(self, scope: Scope) -> bool:
+        try:
+            token = bearer_token(scope["headers"])
+            async with asyncio.timeout(LIMIT):
+                return token is not None and (await self._identity.verify(token)).may(HEALTH_READ)
+        except (Error, TimeoutError):
+            return False
 
     # Checks before anything starts
 

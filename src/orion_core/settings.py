@@ -128,7 +128,15 @@ class Settings:
         metadata=_help("seconds between looks for work that another process may have written"),
     )
     shutdown_grace: float = attrs.field(
-        default=20.0, validator=_at_least(0), metadata=_help("seconds that running work gets on stop")
+        default=30.0, validator=_at_least(0), metadata=_help("seconds that running work gets on stop")
+    )
+    drain: float = attrs.field(
+        default=0.0,
+        validator=_at_least(0),
+        metadata=_help("seconds for which a host that was told to stop goes on answering, unready"),
+    )
+    critical_services: tuple[str, ...] = attrs.field(
+        default=("auth", "users"), metadata=_help("services whose failure makes /health answer 503")
     )
     log_level: str = attrs.field(
         default="info",

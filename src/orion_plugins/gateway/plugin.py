@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orion_core.plugin import Plugin, hookimpl
+from orion_core.web.health import HEALTH_READ
 from orion_plugins.gateway.pipeline import pipeline
 from orion_plugins.gateway.routes import PURGE, CacheRoutes
 from orion_plugins.gateway.settings import GatewaySettings
@@ -21,7 +22,7 @@ def orion_plugin() -> Plugin:
         routes=[CacheRoutes],
         asgi=pipeline,
         settings=GatewaySettings,
-        permissions=[PURGE],
+        permissions=[PURGE, HEALTH_READ],
         port=3000,
     )
 

@@ -17,7 +17,8 @@ class Replicas:
 
     A request goes on to the next replica only when nothing of it can have been sent, so that a POST arrives once (G51);
     when no replica can be reached, `UpstreamUnreachable` of the last one is raised. A replica that could not be reached
-    is asked after the others for `rest` seconds, so that only few requests wait for it.
+    is asked after the others for `rest` seconds, so that only few requests wait for it; so is one that closes the
+    connection with its answer, which is how a replica tells that it is about to stop (RFC 9112, section 9.6).
     """
 
     def __init__(self, transports: Sequence[Transport], *, rest: float = REST) -> None:
@@ -44,11 +45,15 @@ class Replicas:
         *others, last = self._order(loop.time())
         for index in others:
             try:
-                return await self._transports[index].send(
+                response = await self._transports[index].send(
                     method, target, headers, body, length=length, gone=gone, deadline=deadline
                 )
             except UpstreamUnreachable:
                 self._rests_until[index] = loop.time() + self._rest
+            else:
+                if _closes(response.headers):
+                    self._rests_until[index] = loop.time() + self._rest
+                return response
         return await self._transports[last].send(
             method, target, headers, body, length=length, gone=gone, deadline=deadline
         )
@@ -58,3 +63,7 @@ class Replicas:
         turns = [(self._turn + offset) % count for offset in range(count)]
         self._turn = (self._turn + 1) % count
         return sorted(turns, key=lambda index: self._rests_until[index] > now)
+
+
+def _closes(headers: Headers) -> bool:
+    return any(name == b"connection" and b"close" in value.lower() for name, value in headers)
