@@ -3,7 +3,7 @@
 ::
 
     edge (of every host: request id, trace, access log, problems) → path guard → response cache
-        → dispatch: in process, or proxy
+        → API documents → dispatch: in process, or proxy
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from orion_core.plugin import Host
 from orion_plugins.gateway.dispatch import dispatch
+from orion_plugins.gateway.documents import documents
 from orion_plugins.gateway.paths import path_guard
 from orion_plugins.gateway.response_cache import response_cache
 from orion_plugins.gateway.settings import GatewaySettings
@@ -21,5 +22,6 @@ def pipeline(app: Any, host: Host) -> Any:
     """Wrap `app`, the routes of this host, in the layers above."""
     settings = host.settings.of("gateway", GatewaySettings)
     app = dispatch(app, host, settings)
+    app = documents(app, host)
     app = response_cache(app, host, settings)
     return path_guard(app)
