@@ -12,6 +12,7 @@ Start: choose → open → migrate or check → build → relay → jobs → lis
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import importlib.metadata
@@ -34,7 +35,7 @@ from orion_core.contract import Call, Contract, Operation, stub
 from orion_core.contracts.auth import AUDIENCE, AccessChanged, Auth, SessionRevoked
 from orion_core.contracts.platform import RequestsMeasured
 from orion_core.erasure import Erasure
-from orion_core.errors import StartRefused
+from orion_core.errors import Error, StartRefused
 from orion_core.events import Events, Listener, event_type
 from orion_core.housekeeping import purging
 from orion_core.identity import TokenIdentity
@@ -61,7 +62,7 @@ from orion_core.web.app import build, face
 from orion_core.web.asgi import App, Receive, Scope, Send
 from orion_core.web.client_ip import networks
 from orion_core.web.edge import edge
-from orion_core.web.health import Health, Supporting
+from orion_core.web.health import HEALTH_READ, LIMIT, Health, Supporting
 from orion_core.web.host import run_lifespan, unmounted, with_fixed, without
 from orion_core.web.route_table import RouteTable
 
@@ -198,6 +199,16 @@ class Platform:
         return RouteTable.of(known, max_body=self.settings.max_body)
 
     @property
+    def cache(self) -> Cache:
+        """The cache of the deployment; usable while the platform is open."""
+        return cast(Cache, _Late(lambda: self._cache))
+
+    @property
+    def purge(self) -> Purge:
+        """How shared caches are told to forget; usable while the platform is open."""
+        return cast(Purge, _Late(lambda: self._purge))
+
+    @property
     def contracts(self) -> dict[str, Contract]:
         """All known contracts by name, wherever they are kept."""
         known = self.discovery.plugins.values()
@@ -272,13 +283,13 @@ class Platform:
         stack.push_async_callback(self._close_limits)
         self._cache = await choose.open_cache(self.settings, self.clock)
         stack.push_async_callback(self._cache.aclose)
+        self._purge = await choose.open_purge(self.settings, self._cache, self.clock)
+        stack.push_async_callback(self._purge.aclose)
         self._mail = await choose.open_mail(self.settings)
         stack.push_async_callback(self._mail.aclose)
         if any({Blobs, Purge} & set(composition.needs(plugin).values()) for plugin in self.plugins.values()):
             self._blobs = await choose.open_blobs(self.settings, self.clock)
             stack.push_async_callback(self._blobs.aclose)
-            self._purge = await choose.open_purge(self.settings)
-            stack.push_async_callback(self._purge.aclose)
         # Never the environment's proxies: calls between hosts stay inside.
         self._client = httpx.AsyncClient(
             trust_env=False, timeout=calls.TIMEOUT, limits=httpx.Limits(max_connections=200)
@@ -511,7 +522,7 @@ class Platform:
         settings = self.settings
         made = build(
             self.routes,
-            {**self.contracts, "blobs": _Late(lambda: self._blobs)},
+            {**self.contracts, "blobs": _Late(lambda: self._blobs), "purge": self.purge},
             self._identity,
             version=VERSION,
             docs=settings.docs,
@@ -533,10 +544,12 @@ class Platform:
         for name, plugin in self.plugins.items():
             if name in self.databases:
                 probes[name]["database"] = self.databases[name].check
-            if self._work and (plugin.listeners or name in self.outboxes) and self._bus is not None:
+            # The gateway has no service, and needs what its layers use.
+            wraps = plugin.asgi is not None
+            if self._work and (plugin.listeners or name in self.outboxes or wraps) and self._bus is not None:
                 probes[name]["bus"] = Supporting(self._bus.check)
             wanted = composition.needs(plugin).values()
-            if Cache in wanted:
+            if Cache in wanted or wraps:
                 probes[name]["cache"] = Supporting(self._cache.check)
             if plugin.asgi is not None:
                 probes[name]["limits"] = Supporting(lambda: self.limits.check())
@@ -552,7 +565,16 @@ class Platform:
             probes[self._wrapping] = ChainMap(probes[self._wrapping], self._watched)
         peers = {name: urls for name, urls in self.settings.peers.items() if name not in self.plugins}
         absent = tuple(name for name in self.absent if name in self.deployment or not self.settings.services)
-        return Health(probes, peers, absent, self._client)
+        critical = frozenset(self.settings.critical_services)
+        return Health(probes, peers, absent, self._client, critical, self._may_see_health)
+
+    async def _may_see_health(self, scope: Scope) -> bool:
+        try:
+            token = bearer_token(scope["headers"])
+            async with asyncio.timeout(LIMIT):
+                return token is not None and (await self._identity.verify(token)).may(HEALTH_READ)
+        except (Error, TimeoutError):
+            return False
 
     # Checks before anything starts
 

@@ -24,6 +24,7 @@ import pluggy
 from orion_core.contract import Contract, contract_of
 from orion_core.events import Listener, listeners
 from orion_core.jobs import JobType, job_types
+from orion_core.ports.cache import Cache
 from orion_core.ports.check import Check
 from orion_core.ports.clock import Clock
 from orion_core.ports.identity import Identity
@@ -78,6 +79,11 @@ class Host(Protocol):
     @property
     def route_table(self) -> RouteTable:
         """What the routes of all installed plugins declare, served here or not; made anew each time."""
+        ...
+
+    @property
+    def cache(self) -> Cache:
+        """The cache of the deployment; usable while the host is open."""
         ...
 
     @property

@@ -102,9 +102,9 @@ class Settings:
         metadata=_help("where files are kept: file:///folder, memory: or s3://bucket"),
     )
     purge_url: str = attrs.field(
-        default="none:",
+        default="gateway:",
         repr=_url,
-        metadata=_help("how a CDN is told to forget: none: or the https://… address of its purge call"),
+        metadata=_help("which caches are told to forget: none:, gateway:, or also the CDN at https://…"),
     )
     peers: Mapping[str, tuple[str, ...]] = attrs.field(
         factory=dict, converter=_peers, metadata=_help("services served elsewhere: name=url|url,name=url")
@@ -132,7 +132,15 @@ class Settings:
         metadata=_help("seconds between looks for work that another process may have written"),
     )
     shutdown_grace: float = attrs.field(
-        default=20.0, validator=_at_least(0), metadata=_help("seconds that running work gets on stop")
+        default=30.0, validator=_at_least(0), metadata=_help("seconds that running work gets on stop")
+    )
+    drain: float = attrs.field(
+        default=0.0,
+        validator=_at_least(0),
+        metadata=_help("seconds for which a host that was told to stop goes on answering, unready"),
+    )
+    critical_services: tuple[str, ...] = attrs.field(
+        default=("auth", "users"), metadata=_help("services whose failure makes /health answer 503")
     )
     log_level: str = attrs.field(
         default="info",

@@ -36,7 +36,7 @@ SCHEMES = {
     "limits": ("memory", "redis", "rediss", "none"),
     "mail": ("file", "smtp", "smtps"),
     "blobs": ("file", "memory", "s3"),
-    "purge": ("none", "http", "https"),
+    "purge": ("none", "gateway", "http", "https"),
 }
 
 
@@ -178,19 +178,25 @@ async def open_blobs(settings: Settings, clock: Clock) -> Blobs:
         return S3Blobs(url)
 
 
-async def open_purge(settings: Settings) -> Purge:
-    """The way a shared cache is told to forget."""
+async def open_purge(settings: Settings, cache: Cache, clock: Clock) -> Purge:
+    """The way shared caches are told to forget: the gateway's own, through `cache`, and a CDN in front of it."""
     if settings.purge_url.startswith("none:"):
         from orion_core.adapters.no_purge import NoPurge
 
         return NoPurge()
+    from orion_core.adapters.cache_purge import CachePurge
+    from orion_core.purge_marks import PurgeMarks
+
+    marks = PurgeMarks(cache, clock)
+    if settings.purge_url.startswith("gateway:"):
+        return CachePurge(marks)
     if not settings.public_url:
         # A cache knows whole addresses, and would forget nothing without a word.
         raise StartRefused(["ORION_PURGE_URL needs ORION_PUBLIC_URL: set the base URL under which the cache is asked"])
     from orion_core.adapters.http_purge import HttpPurge
 
     with _reading("ORION_PURGE_URL"):
-        return HttpPurge(settings.purge_url)
+        return CachePurge(marks, HttpPurge(settings.purge_url))
 
 
 def file_path(url: str) -> Path:

@@ -3,7 +3,7 @@
 ::
 
     edge (of every host: request id, trace, access log, problems) → path guard → HTTPS → CORS → cross-site guard
-    → size limit → rate limit by address → token → rate limit by user
+    → size limit → rate limit by address → token → rate limit by user → response cache → API documents
     → dispatch: in process, or (upstreams.py) proxy → fallback → header rules → breaker → retry → replicas → pool
 """
 
@@ -15,11 +15,13 @@ from orion_core.plugin import Host
 from orion_plugins.gateway.body_limit import body_limit
 from orion_plugins.gateway.cors import cors
 from orion_plugins.gateway.dispatch import dispatch
+from orion_plugins.gateway.documents import documents
 from orion_plugins.gateway.https import https
 from orion_plugins.gateway.origin import cross_site_guard
 from orion_plugins.gateway.paths import path_guard
 from orion_plugins.gateway.rate_by_address import rate_by_address
 from orion_plugins.gateway.rate_by_user import rate_by_user
+from orion_plugins.gateway.response_cache import response_cache
 from orion_plugins.gateway.settings import GatewaySettings
 from orion_plugins.gateway.token import token
 
@@ -29,6 +31,8 @@ def pipeline(app: Any, host: Host) -> Any:
     settings = host.settings.of("gateway", GatewaySettings)
     routes = [route for plugin in host.installed.values() for route in plugin.routes]
     app = dispatch(app, host, settings)
+    app = documents(app, host)
+    app = response_cache(app, host, settings)
     app = rate_by_user(app, host.limits, settings)
     app = token(app, host.identity, host.prefixes, routes)
     app = rate_by_address(app, host.limits, settings)

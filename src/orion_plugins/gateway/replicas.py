@@ -19,8 +19,9 @@ class Replicas:
     They take turns or, with `least_busy`, the one with the fewest requests waiting for an answer is asked. A request
     goes on to the next replica only when nothing of it can have been sent, so that a POST arrives once (G51); when no
     replica can be reached, `UpstreamUnreachable` of the last one is raised. A replica that could not be reached is
-    asked after the others for `rest` seconds, so that only few requests wait for it, and one that `set_healthy` calls
-    unwell after all others, until it is well again.
+    asked after the others for `rest` seconds, so that only few requests wait for it; so is one that closes the
+    connection with its answer, which is how a replica tells that it is about to stop (RFC 9112, section 9.6). One that
+    `set_healthy` calls unwell is asked after all others, until it is well again.
     """
 
     def __init__(
@@ -80,13 +81,21 @@ class Replicas:
         for index in order:
             self._waiting[index] += 1
             try:
-                return await self._transports[index].send(
+                response = await self._transports[index].send(
                     method, target, headers, body, length=length, gone=gone, deadline=deadline
                 )
             except UpstreamUnreachable:
                 if index == order[-1]:
                     raise
                 self.away(index)
+            else:
+                if _closes(response.headers):
+                    self.away(index)
+                return response
             finally:
                 self._waiting[index] -= 1
         raise AssertionError("there is always a last replica")
+
+
+def _closes(headers: Headers) -> bool:
+    return any(name == b"connection" and b"close" in value.lower() for name, value in headers)

@@ -43,10 +43,15 @@ def _names(_: Any, field: attrs.Attribute[Any], given: tuple[str, ...]) -> None:
             raise ValueError(f"{field.name}: write names of header fields, not {name!r}")
 
 
+def _not_negative(_: Any, field: attrs.Attribute[Any], given: float) -> None:
+    if not 0 <= given < float("inf"):
+        raise ValueError(f"{field.name} must not be negative, and is {given}")
+
+
 def _paths(_: Any, field: attrs.Attribute[Any], given: tuple[str, ...]) -> None:
     for path in given:
-        if not path.startswith("/") or path.endswith("/"):
-            raise ValueError(f"{field.name}: write paths as /path without / at the end, not {path!r}")
+        if not path.startswith("/") or path.rstrip("/") != path or any(letter in path for letter in "?#%\\ "):
+            raise ValueError(f"{field.name}: write {path!r} as /path, without / at the end")
 
 
 @attrs.frozen(kw_only=True)
@@ -123,9 +128,30 @@ class GatewaySettings:
         if found := [*named, *problems(given)]:
             raise ValueError(f"{field.name}: {'; '.join(found)}")
 
-    def outside(self) -> tuple[Outside, ...]:
-        """The configured upstreams, as the topology shows them."""
-        return tuple(Outside(name, each.prefix, each.urls, each.health) for name, each in self.upstreams.items())
+    cache_prefixes: tuple[str, ...] = attrs.field(
+        default=("/api/v1/storage",),
+        validator=_paths,
+        metadata={"help": "paths below which answers are cached if they allow it; none: no response cache"},
+    )
+    cache_max_entry: int = attrs.field(
+        default=1_048_576, validator=_positive, metadata={"help": "bytes of the largest body that is cached"}
+    )
+    cache_max_bytes: int = attrs.field(
+        default=33_554_432, validator=_positive, metadata={"help": "bytes that one gateway keeps cached at the most"}
+    )
+    cache_wait: float = attrs.field(
+        default=5.0,
+        validator=_positive,
+        metadata={"help": "seconds to wait for another request that fills the same miss"},
+    )
+    cache_stale_if_error: float = attrs.field(
+        default=0.0,
+        validator=_not_negative,
+        metadata={"help": "seconds past its lifetime for which an answer stands in for a failing upstream"},
+    )
+    cache_private: bool = attrs.field(
+        default=False, metadata={"help": "also cache private answers, for each signed-in person by himself"}
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.cors_credentials and ANY in self.cors_origins:
@@ -136,3 +162,7 @@ class GatewaySettings:
         if ANY in self.cors_origins:
             return ["ORION_GATEWAY_CORS_ORIGINS allows every origin: name those that are yours"]
         return []
+
+    def outside(self) -> tuple[Outside, ...]:
+        """The configured upstreams, as the topology shows them."""
+        return tuple(Outside(name, each.prefix, each.urls, each.health) for name, each in self.upstreams.items())
