@@ -25,12 +25,13 @@ import httpx
 from orion_core import calls, composition
 from orion_core.adapters import choose
 from orion_core.adapters.system_clock import SystemClock
+from orion_core.authorization import GrantedAuthorization
 from orion_core.background import together
 from orion_core.bearer import bearer_token
 from orion_core.calls import CallKeys, CallRouter
 from orion_core.context import ANONYMOUS, Actor
 from orion_core.contract import Call, Contract, Operation, stub
-from orion_core.contracts.auth import AUDIENCE, AccessChanged, Auth, SessionRevoked
+from orion_core.contracts.auth import AUDIENCE, Auth
 from orion_core.contracts.platform import RequestsMeasured
 from orion_core.erasure import Erasure
 from orion_core.errors import StartRefused
@@ -44,6 +45,7 @@ from orion_core.migrate import MigrationApp, pending, up
 from orion_core.observability.requests import RequestMeter, RequestReporter
 from orion_core.outbox import Outbox, Relay
 from orion_core.plugin import Catalogue, Discovery, Plugin, Services, discover
+from orion_core.ports.authorization import Authorization
 from orion_core.ports.blobs import Blobs
 from orion_core.ports.bus import Bus, Delivery, Subscription
 from orion_core.ports.cache import Cache
@@ -54,6 +56,7 @@ from orion_core.ports.mail import Mail
 from orion_core.ports.purge import Purge
 from orion_core.queue import JobQueue
 from orion_core.settings import Settings, from_env
+from orion_core.topology import HEARD_BY_HOSTS
 from orion_core.web.app import build
 from orion_core.web.asgi import App, Receive, Scope, Send
 from orion_core.web.client_ip import networks
@@ -340,6 +343,8 @@ class Platform:
             return self.settings
         if kind is Identity:
             return self.identity
+        if kind is Authorization:
+            return GrantedAuthorization(self.service(Auth))
         if kind is Catalogue:
             return Catalogue(self.discovery.plugins)
         if kind is Services:
@@ -407,8 +412,7 @@ class Platform:
                 handler = receive(service if own else erasures[name], name, listener, self.databases.get(name))
                 consumer = await bus.subscribe(_subscription(listener), handler)
                 listening.append(functools.partial(consumer.stop, grace))
-        dropping = (event_type(SessionRevoked).name, event_type(AccessChanged).name)
-        consumer = await bus.subscribe(Subscription("identity.forget", dropping, broadcast=True), self._forget)
+        consumer = await bus.subscribe(Subscription("identity.forget", HEARD_BY_HOSTS, broadcast=True), self._forget)
         listening.append(functools.partial(consumer.stop, grace))
 
     def _together(self) -> list[Callable[[], Awaitable[None]]]:

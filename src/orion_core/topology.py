@@ -9,11 +9,12 @@ import attrs
 
 from orion_core import composition
 from orion_core.contracts.auth import AccessChanged, SessionRevoked
+from orion_core.contracts.auth_access import ApiKeyRevoked, RoleChanged
 from orion_core.events import event_type
 from orion_core.plugin import Plugin
 
-HEARD_BY_HOSTS = tuple(event_type(cls).name for cls in (SessionRevoked, AccessChanged))
-"""What every host hears, whatever it serves: it drops what it remembers about a session."""
+HEARD_BY_HOSTS = tuple(event_type(cls).name for cls in (SessionRevoked, AccessChanged, RoleChanged, ApiKeyRevoked))
+"""What every host hears, whatever it serves: it drops what it remembers about sessions and API keys."""
 
 
 @attrs.frozen
