@@ -23,7 +23,8 @@ import jwt
 from orion_core import codec, jws
 from orion_core.context import Actor, acting
 from orion_core.contracts.auth import Access, AccessChanged, Auth, SessionRevoked
-from orion_core.contracts.auth_access import ApiKeyRevoked, KeyAccess, RoleChanged
+from orion_core.contracts.auth_access import RoleChanged
+from orion_core.contracts.auth_api_keys import ApiKeyRevoked, KeyAccess
 from orion_core.errors import Error, Invalid, Unauthenticated, Unavailable
 from orion_core.events import Envelope, event_type
 from orion_core.ports.cache import Cache, CacheUnavailable

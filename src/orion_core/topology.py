@@ -9,7 +9,8 @@ import attrs
 
 from orion_core import composition
 from orion_core.contracts.auth import AccessChanged, SessionRevoked
-from orion_core.contracts.auth_access import ApiKeyRevoked, RoleChanged
+from orion_core.contracts.auth_access import RoleChanged
+from orion_core.contracts.auth_api_keys import ApiKeyRevoked
 from orion_core.events import event_type
 from orion_core.plugin import Plugin
 

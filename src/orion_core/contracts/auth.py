@@ -10,6 +10,7 @@ import attrs
 
 from orion_core.contract import Contract, raises, repeatable
 from orion_core.contracts.auth_access import AccessOperations
+from orion_core.contracts.auth_api_keys import ApiKeyOperations
 from orion_core.errors import Conflict, Invalid, Unauthenticated, Unavailable
 from orion_core.events import event
 from orion_core.validators import is_email, is_plain, max_len, min_len
@@ -168,7 +169,7 @@ class AccessChanged:
     user_id: UUID
 
 
-class Auth(AccessOperations, Contract, name="auth"):
+class Auth(AccessOperations, ApiKeyOperations, Contract, name="auth"):
     """Accounts, sessions and tokens.
 
     Tokens are JWTs signed with Ed25519; every service verifies them by itself with `keys` and `access`.

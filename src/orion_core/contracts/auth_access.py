@@ -1,18 +1,18 @@
-"""Who may do what: roles, grants on single resources, API keys, and the state of accounts. A part of `Auth`."""
+"""Who may do what: roles, grants on single resources, decisions, and the state of accounts. A part of `Auth`."""
 
 from __future__ import annotations
 
 import abc
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 import attrs
 
 from orion_core.contract import raises, repeatable
-from orion_core.errors import Conflict, Forbidden, Invalid, NotFound
+from orion_core.errors import Conflict, Forbidden, NotFound
 from orion_core.events import event
-from orion_core.validators import between, each, is_plain, length, matches, max_len
+from orion_core.validators import each, is_plain, matches, max_len
 from orion_core.values import invalid, value
 
 MOST_ASKED = 500
@@ -30,7 +30,6 @@ is_resource = matches(_RESOURCE, "must be kind:id like invoice:42")
 is_resource_pattern = matches(
     rf"{_RESOURCE}|[a-z][a-z0-9_-]{{0,30}}:\*", "must be kind:id like invoice:42, or kind:* for all of a kind"
 )
-_is_name: list[Any] = [length(1, 100), is_plain]
 is_role = matches(r"[a-z][a-z0-9_-]{0,62}", "must be 1 to 63 of a-z, 0-9, _ and -, a letter first")
 
 
@@ -140,60 +139,6 @@ class Answer:
 
 
 @value
-class NewApiKey:
-    """A key to be made: what it is called, what it is limited to, and how many days it lives.
-
-    `scopes` are permissions that its owner holds, and ``own:read`` and ``own:write`` for what belongs to the owner.
-    """
-
-    name: str = attrs.field(validator=_is_name)
-    expires_in_days: int = attrs.field(validator=between(1, 3650))
-    scopes: tuple[str, ...] = attrs.field(default=(), validator=each(is_permission_pattern, most=100))
-
-
-@value
-class ApiKey:
-    """An API key as its owner sees it; `hint` is how it begins, `last_used_at` is exact to the hour."""
-
-    id: UUID
-    name: str
-    hint: str
-    scopes: tuple[str, ...]
-    created_at: datetime
-    expires_at: datetime
-    last_used_at: datetime | None
-
-
-@value
-class ApiKeyList:
-    """The caller's keys that were not revoked, oldest first; among them those that have expired."""
-
-    items: tuple[ApiKey, ...]
-
-
-@value
-class IssuedApiKey:
-    """A new key with its secret, which is shown this once."""
-
-    key: ApiKey
-    secret: str = attrs.field(repr=False)
-
-
-@value
-class KeyAccess:
-    """What an API key may do now. `active` is false if it counts no more."""
-
-    active: bool
-    key_id: UUID | None = None
-    user_id: UUID | None = None
-    expires_at: datetime | None = None
-    roles: tuple[str, ...] = ()
-    permissions: tuple[str, ...] = ()
-    scopes: tuple[str, ...] = ()
-    granted: bool = False
-
-
-@value
 class AccountDetails:
     """An account as those see it who look after accounts."""
 
@@ -240,24 +185,6 @@ class NoSuchGrant(NotFound):
     code = "auth.no_such_grant"
 
 
-class NoSuchApiKey(NotFound):
-    """The caller has no API key with this id."""
-
-    code = "auth.no_such_api_key"
-
-
-class TooManyApiKeys(Conflict):
-    """The caller has as many API keys as anybody may have."""
-
-    code = "auth.too_many_api_keys"
-
-
-class ScopeNotHeld(Invalid):
-    """A scope of an API key that its owner does not hold."""
-
-    code = "auth.scope_not_held"
-
-
 class NoSuchAccount(NotFound):
     """There is no account with this id or address."""
 
@@ -269,24 +196,6 @@ class RoleChanged:
     """A role or the grants to it changed: what was cached about those who hold it counts no more."""
 
     role: str
-
-
-@event("auth.api_key_created", version=1, subject="key_id")
-class ApiKeyCreated:
-    """Somebody made an API key."""
-
-    key_id: UUID
-    user_id: UUID
-    name: str
-    expires_at: datetime
-
-
-@event("auth.api_key_revoked", version=1, subject="key_id")
-class ApiKeyRevoked:
-    """An API key was revoked: it counts no more."""
-
-    key_id: UUID
-    user_id: UUID
 
 
 @event("auth.account_disabled", version=1, subject="user_id")
@@ -306,7 +215,7 @@ class AccountEnabled:
 
 
 class AccessOperations(abc.ABC):
-    """Roles, grants, decisions, API keys, and the state of accounts."""
+    """Roles, grants, decisions, and the state of accounts."""
 
     @repeatable
     @abc.abstractmethod
@@ -379,26 +288,6 @@ class AccessOperations(abc.ABC):
     @abc.abstractmethod
     async def decide(self, question: Question) -> Answer:
         """Whether the caller may do something to resources; the port `Authorization` asks it where grants matter."""
-
-    @raises(ScopeNotHeld, TooManyApiKeys)
-    @abc.abstractmethod
-    async def create_api_key(self, data: NewApiKey) -> IssuedApiKey:
-        """Make an API key of the caller, who has signed in: a key makes no keys."""
-
-    @repeatable
-    @abc.abstractmethod
-    async def api_keys(self) -> ApiKeyList:
-        """The caller's API keys."""
-
-    @raises(NoSuchApiKey)
-    @abc.abstractmethod
-    async def revoke_api_key(self, key_id: UUID) -> None:
-        """Revoke an API key of the caller."""
-
-    @repeatable
-    @abc.abstractmethod
-    async def key_access(self, fingerprint: str) -> KeyAccess:
-        """What the API key with this SHA-256 (in hexadecimal) may do now; for services."""
 
     @raises(NoSuchAccount)
     @repeatable

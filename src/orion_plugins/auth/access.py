@@ -1,4 +1,4 @@
-"""The part of the service that says who may do what: the operations of `AccessOperations`, each kept by one class."""
+"""The part of the service that says who may do what: each operation kept by one class."""
 
 from __future__ import annotations
 
@@ -11,11 +11,7 @@ from orion_core.contracts.auth_access import (
     AccessOperations,
     AccountDetails,
     Answer,
-    ApiKeyList,
     HeldRoles,
-    IssuedApiKey,
-    KeyAccess,
-    NewApiKey,
     NewResourceGrant,
     NewRole,
     Question,
@@ -25,6 +21,7 @@ from orion_core.contracts.auth_access import (
     RoleChange,
     RoleList,
 )
+from orion_core.contracts.auth_api_keys import ApiKeyList, ApiKeyOperations, IssuedApiKey, KeyAccess, NewApiKey
 from orion_core.events import Events
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
@@ -56,7 +53,7 @@ class AccessParts:
         )
 
 
-class AccessService(AccessOperations):
+class AccessService(AccessOperations, ApiKeyOperations):
     """Hands each operation to its part."""
 
     _parts: AccessParts

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from litestar import Controller, delete, get, post, put
 from litestar.di import NamedDependency
-from litestar.params import JSONBody, QueryParameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 from litestar.status_codes import HTTP_201_CREATED, HTTP_204_NO_CONTENT
 
 from orion_core.contracts.auth import Auth
@@ -46,12 +46,12 @@ class RoleRoutes(Controller):
         return await auth.create_role(data)
 
     @get("/roles/{name:str}", opt=_ROLES, operation_id="auth_role", summary="Read a role")
-    async def one(self, auth: NamedDependency[Auth], name: str) -> Role:
+    async def one(self, auth: NamedDependency[Auth], name: FromPath[str]) -> Role:
         """What it gives."""
         return await auth.role(name)
 
     @put("/roles/{name:str}", opt=_ROLES, operation_id="auth_change_role", summary="Change a role")
-    async def change(self, auth: NamedDependency[Auth], name: str, data: JSONBody[RoleChange]) -> Role:
+    async def change(self, auth: NamedDependency[Auth], name: FromPath[str], data: JSONBody[RoleChange]) -> Role:
         """Counts for everybody who holds it within a second. Of `admin`: 409 `auth.role_protected`."""
         return await auth.change_role(name, data)
 
@@ -62,12 +62,12 @@ class RoleRoutes(Controller):
         operation_id="auth_delete_role",
         summary="Remove a role",
     )
-    async def remove(self, auth: NamedDependency[Auth], name: str) -> None:
+    async def remove(self, auth: NamedDependency[Auth], name: FromPath[str]) -> None:
         """From everybody who holds it, and with the grants to it."""
         await auth.delete_role(name)
 
     @get("/users/{user_id:uuid}/roles", opt=_ROLES, operation_id="auth_roles_of", summary="Read somebody's roles")
-    async def held(self, auth: NamedDependency[Auth], user_id: UUID) -> HeldRoles:
+    async def held(self, auth: NamedDependency[Auth], user_id: FromPath[UUID]) -> HeldRoles:
         """With the permissions that they give together."""
         return await auth.roles_of(user_id)
 
@@ -78,7 +78,7 @@ class RoleRoutes(Controller):
         operation_id="auth_assign_role",
         summary="Give somebody a role",
     )
-    async def assign(self, auth: NamedDependency[Auth], user_id: UUID, role: str) -> None:
+    async def assign(self, auth: NamedDependency[Auth], user_id: FromPath[UUID], role: FromPath[str]) -> None:
         """You have to hold all that it gives: else 403 `auth.cannot_grant`."""
         await auth.assign_role(user_id, role)
 
@@ -89,7 +89,7 @@ class RoleRoutes(Controller):
         operation_id="auth_unassign_role",
         summary="Take a role from somebody",
     )
-    async def unassign(self, auth: NamedDependency[Auth], user_id: UUID, role: str) -> None:
+    async def unassign(self, auth: NamedDependency[Auth], user_id: FromPath[UUID], role: FromPath[str]) -> None:
         """The last administrator stays one: 409 `auth.last_administrator`."""
         await auth.unassign_role(user_id, role)
 
@@ -124,7 +124,7 @@ class GrantRoutes(Controller):
         operation_id="auth_revoke_grant",
         summary="Take a grant back",
     )
-    async def revoke(self, auth: NamedDependency[Auth], grant_id: UUID) -> None:
+    async def revoke(self, auth: NamedDependency[Auth], grant_id: FromPath[UUID]) -> None:
         """Counts within a second."""
         await auth.revoke_grant(grant_id)
 
@@ -136,7 +136,7 @@ class AccountRoutes(Controller):
     tags = ("auth",)
 
     @get("/{user_id:uuid}", opt=_ACCOUNTS, operation_id="auth_account", summary="Read an account")
-    async def account(self, auth: NamedDependency[Auth], user_id: UUID) -> AccountDetails:
+    async def account(self, auth: NamedDependency[Auth], user_id: FromPath[UUID]) -> AccountDetails:
         """It is recorded who read it."""
         return await auth.account(user_id)
 
@@ -147,7 +147,7 @@ class AccountRoutes(Controller):
         operation_id="auth_disable_account",
         summary="Close an account",
     )
-    async def disable(self, auth: NamedDependency[Auth], user_id: UUID) -> None:
+    async def disable(self, auth: NamedDependency[Auth], user_id: FromPath[UUID]) -> None:
         """Its sessions end, its API keys count no more, and nobody signs in until it is enabled."""
         await auth.disable_account(user_id)
 
@@ -158,6 +158,6 @@ class AccountRoutes(Controller):
         operation_id="auth_enable_account",
         summary="Open a disabled account again",
     )
-    async def enable(self, auth: NamedDependency[Auth], user_id: UUID) -> None:
+    async def enable(self, auth: NamedDependency[Auth], user_id: FromPath[UUID]) -> None:
         """Its sessions stay ended; its API keys count again."""
         await auth.enable_account(user_id)

@@ -7,11 +7,11 @@ from uuid import UUID
 from litestar import Controller, delete, get, post
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
-from litestar.params import JSONBody
+from litestar.params import FromPath, JSONBody
 from litestar.status_codes import HTTP_201_CREATED, HTTP_204_NO_CONTENT
 
 from orion_core.contracts.auth import Auth
-from orion_core.contracts.auth_access import ApiKeyList, IssuedApiKey, NewApiKey
+from orion_core.contracts.auth_api_keys import ApiKeyList, IssuedApiKey, NewApiKey
 from orion_core.web import signed_in
 
 _NEVER_STORED = [ResponseHeader(name="Cache-Control", value="no-store", description="the secret is never cached")]
@@ -47,6 +47,6 @@ class ApiKeyRoutes(Controller):
         operation_id="auth_revoke_api_key",
         summary="Revoke an API key",
     )
-    async def revoke(self, auth: NamedDependency[Auth], key_id: UUID) -> None:
+    async def revoke(self, auth: NamedDependency[Auth], key_id: FromPath[UUID]) -> None:
         """It counts no more within a second."""
         await auth.revoke_api_key(key_id)

@@ -13,7 +13,7 @@ from uuid import UUID
 import attrs
 
 from orion_core.context import Actor, current
-from orion_core.contracts.auth_access import (
+from orion_core.contracts.auth_api_keys import (
     ApiKey,
     ApiKeyCreated,
     ApiKeyList,
