@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -94,7 +95,7 @@ async def _serving(db: Database, **settings: object) -> AsyncIterator[Accounts]:
     await up(db, [CORE, MigrationApp("auth", "orion_plugins.auth.migrations")])  # type: ignore[arg-type]
     for table in orion_plugin().tables:
         table._meta.db = db.engine  # type: ignore[attr-defined]  # Piccolo has no public way
-    clock = MovableClock()
+    clock = MovableClock(datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
     service = AuthService(
         db=db,
         events=Outbox("auth", Auth, db, clock),
