@@ -60,12 +60,15 @@ class GrantedAuthorization:
         if in_transaction():
             # Said even where nobody would be asked: the first grant must not be what breaks a service.
             raise CallInsideTransaction("authorization was asked with a transaction open: ask before it")
-        actor = current().actor
-        if actor.trusted:
+        if current().actor.trusted:
             return (True,) * max(1, len(question.resources))
+        return await self._decided(question)
+
+    async def _decided(self, question: Question) -> tuple[bool, ...]:
+        actor = current().actor
         if actor.granted:
             return (await self._auth.decide(question)).allowed
-        allowed = _decided(question, actor)
+        allowed = _by_permissions(question, actor)
         if question.attempt and not all(allowed) and actor.kind != "anonymous":
             try:
                 # Auth records the denial, and may know of a grant that was given just now.
@@ -85,7 +88,7 @@ def _question(permission: str, resources: Mapping[str, UUID | None], *, attempt:
     return Question(permission, tuple(resources), owned, attempt)
 
 
-def _decided(question: Question, actor: Actor) -> tuple[bool, ...]:
+def _by_permissions(question: Question, actor: Actor) -> tuple[bool, ...]:
     owned = frozenset(question.owned)
     return tuple(
         decide(
