@@ -34,7 +34,7 @@ from orion_core.contract import Call, Contract, Operation, stub
 from orion_core.contracts.auth import AUDIENCE, Auth
 from orion_core.contracts.platform import RequestsMeasured
 from orion_core.erasure import Erasure
-from orion_core.errors import StartRefused
+from orion_core.errors import StartRefused, Unauthenticated
 from orion_core.events import Events, Listener, event_type
 from orion_core.housekeeping import purging
 from orion_core.identity import TokenIdentity
@@ -189,14 +189,18 @@ class Platform:
         known = self.discovery.plugins.values()
         return {plugin.name: self.service(plugin.contract) for plugin in known if plugin.contract}
 
-    async def actor(self, authorization: str) -> Actor:
+    async def actor(self, authorization: str, *, api_keys: bool = False) -> Actor:
         """The person behind the value of an Authorization header, or anonymous for an empty one.
 
-        For applications of other frameworks. Raises `Unauthenticated` for a token that does not count.
+        For applications of other frameworks. Raises `Unauthenticated` for a token that does not count, and for an API
+        key unless `api_keys` says that the caller looks at the actor's `scopes`.
         """
         headers = [(b"authorization", authorization.encode("latin-1", "replace"))] if authorization else []
         token = bearer_token(headers)
-        return await self._identity.verify(token) if token else ANONYMOUS
+        actor = await self._identity.verify(token) if token else ANONYMOUS
+        if actor.by_key and not api_keys:
+            raise Unauthenticated("an API key does not count here: sign in")
+        return actor
 
     def on_stop(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Await `callback` when the platform stops, before anything else is closed."""

@@ -148,6 +148,30 @@ async def test_what_cannot_be_is_refused_naming_the_field(orion: Orion, path: st
     assert [error["field"] for error in answer.json()["errors"]] == [field]
 
 
+async def test_fields_that_the_service_decides_cannot_be_smuggled_in(orion: Orion) -> None:
+    """A54: ASVS 15.3.3."""
+    admin, ada = await orion.admin(), await orion.sign_up()
+    await orion.settle()
+    more = {"id": str(admin.id), "user_id": str(admin.id), "roles": ["admin"], "permissions": ["*"], "status": "closed"}
+    email = f"person-{secrets.token_hex(6)}@example.org"
+    made = await orion.http.post(f"{AUTH}/register", json={**more, "email": email, "password": ada.password})
+    if made.status_code == 201:
+        me = await orion.http.get(f"{AUTH}/me", headers={"authorization": f"Bearer {made.json()['access_token']}"})
+        assert (me.json()["roles"], me.json()["permissions"]) == ([], [])
+        assert me.json()["id"] == made.json()["user"]["id"] != str(admin.id)
+    else:
+        assert made.status_code == 422
+    key = {**more, "name": "import", "expires_in_days": 1, "token_hash": "0" * 64, "last_used_at": None}
+    issued = await orion.http.post(f"{AUTH}/api-keys", json=key, headers=ada.headers)
+    assert issued.status_code in (201, 422)
+    assert (await orion.http.get(f"{AUTH}/api-keys", headers=admin.headers)).json()["items"] == []
+    role = {**more, "name": f"role-{secrets.token_hex(6)}", "permissions": [], "built_in": True}
+    given = await orion.http.post(f"{ADMIN}/roles", json=role, headers=admin.headers)
+    assert given.status_code == 422 or (given.json()["built_in"], given.json()["permissions"]) == (False, [])
+    changed = await orion.http.patch("/api/v1/users/me", json={"user_id": str(admin.id)}, headers=ada.headers)
+    assert changed.status_code == 422
+
+
 async def test_a_grant_is_given_seen_decided_by_and_taken_back(orion: Orion) -> None:
     """A53."""
     admin, ada = await orion.admin(), await orion.sign_up()

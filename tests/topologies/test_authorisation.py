@@ -14,9 +14,9 @@ from litestar.params import FromPath
 
 from orion_core import Authorization, Contract, Plugin, value
 from orion_core.context import Actor, acting
-from orion_core.errors import Forbidden, NotFound
+from orion_core.errors import Forbidden, NotFound, Unauthenticated
 from orion_core.permissions import Rule
-from orion_core.testing import FakeAuthorization, Orion, Person
+from orion_core.testing import FakeAuthorization, InProcess, Orion, Person
 from orion_core.web import signed_in
 
 MEMOS = "/api/v1/memos"
@@ -139,6 +139,20 @@ async def test_nobody_is_told_to_sign_in(orion: Orion) -> None:
     """A53."""
     for path in (MEMOS, f"{MEMOS}/first"):
         assert (await orion.http.get(path)).status_code == 401
+
+
+@in_memos
+async def test_an_application_of_another_framework_gets_no_api_keys_unasked(orion: InProcess) -> None:
+    """A53: it would take one without scopes for the person."""
+    ada = await orion.sign_up()
+    body = {"name": "import", "expires_in_days": 1, "scopes": ["own:read"]}
+    made = await orion.http.post("/api/v1/auth/api-keys", json=body, headers=ada.headers)
+    sent = f"Bearer {made.json()['secret']}"
+
+    with pytest.raises(Unauthenticated, match="API key"):
+        await orion.platform.actor(sent)
+    assert (await orion.platform.actor(sent, api_keys=True)).scopes == ("own:read",)
+    assert (await orion.platform.actor(ada.headers["authorization"])).user_id == ada.id
 
 
 async def test_the_fake_decides_as_the_platform_does() -> None:

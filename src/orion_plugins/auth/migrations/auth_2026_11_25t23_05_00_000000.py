@@ -28,6 +28,7 @@ async def forwards() -> MigrationManager:
             UPDATE users SET roles = '["admin"]'
             WHERE id IN (SELECT user_id FROM auth_role_holders WHERE role = 'admin')
             """,
+            "DELETE FROM auth_role_holders WHERE role = 'admin'",
             "DROP INDEX auth_grants_of_role",
             "DROP INDEX auth_grants_of_person",
             "DROP INDEX auth_role_holders_once",
