@@ -621,6 +621,15 @@ async def test_an_unknown_api_key_is_refused_and_asked_about_once_in_five_second
     assert await identity.verify(SECRET_KEY)
 
 
+@pytest.mark.parametrize("token", [f"oak_{text}" for text in ("", "k" * 42, "k" * 44, "k" * 42 + ".", "é" * 43)])
+async def test_nobody_is_asked_about_what_is_no_api_key(token: str) -> None:
+    """A31."""
+    world = World()
+    with pytest.raises(Unauthenticated):
+        await world.identity(local=True).verify(token)
+    assert world.asked_key == []
+
+
 async def test_an_api_key_is_kept_for_a_minute_and_never_past_its_end() -> None:
     """A35."""
     world = World()

@@ -57,7 +57,7 @@ def _check_key(actor: Actor, scope: Scope, rule: AccessRule) -> None:
     Where a permission is asked for, its scopes have to hold that, which is looked at for everybody. Everywhere else a
     person is about what belongs to them.
     """
-    if not takes_api_keys(scope.get("path_template", ""), scope["route_handler"].opt):
+    if not takes_api_keys(scope.get("path_template") or scope["path"], scope["route_handler"].opt):
         raise Forbidden("an API key cannot do this: sign in")
     needed = own_scope(scope.get("method", "GET") in ("GET", "HEAD"))
     if not rule.permission and not covered(actor.scopes or (), needed):
