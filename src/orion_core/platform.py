@@ -27,15 +27,16 @@ import httpx
 from orion_core import calls, composition, production
 from orion_core.adapters import choose
 from orion_core.adapters.system_clock import SystemClock
+from orion_core.authorization import GrantedAuthorization
 from orion_core.background import together
 from orion_core.bearer import bearer_token
 from orion_core.calls import CallKeys, CallRouter
 from orion_core.context import ANONYMOUS, Actor
 from orion_core.contract import Call, Contract, Operation, stub
-from orion_core.contracts.auth import AUDIENCE, AccessChanged, Auth, SessionRevoked
+from orion_core.contracts.auth import AUDIENCE, Auth
 from orion_core.contracts.platform import RequestsMeasured
 from orion_core.erasure import Erasure
-from orion_core.errors import Error, StartRefused
+from orion_core.errors import Error, StartRefused, Unauthenticated
 from orion_core.events import Events, Listener, event_type
 from orion_core.housekeeping import purging
 from orion_core.identity import TokenIdentity
@@ -46,6 +47,7 @@ from orion_core.migrate import MigrationApp, pending, up
 from orion_core.observability.requests import RequestMeter, RequestReporter
 from orion_core.outbox import Outbox, Relay
 from orion_core.plugin import Catalogue, Discovery, Plugin, Services, discover
+from orion_core.ports.authorization import Authorization
 from orion_core.ports.blobs import Blobs
 from orion_core.ports.bus import Bus, Delivery, Subscription
 from orion_core.ports.cache import Cache
@@ -58,6 +60,7 @@ from orion_core.ports.mail import Mail
 from orion_core.ports.purge import Purge
 from orion_core.queue import JobQueue
 from orion_core.settings import Settings, from_env
+from orion_core.topology import HEARD_BY_HOSTS
 from orion_core.web.app import build, face
 from orion_core.web.asgi import App, Receive, Scope, Send
 from orion_core.web.client_ip import networks
@@ -214,14 +217,18 @@ class Platform:
         known = self.discovery.plugins.values()
         return {plugin.name: self.service(plugin.contract) for plugin in known if plugin.contract}
 
-    async def actor(self, authorization: str) -> Actor:
+    async def actor(self, authorization: str, *, api_keys: bool = False) -> Actor:
         """The person behind the value of an Authorization header, or anonymous for an empty one.
 
-        For applications of other frameworks. Raises `Unauthenticated` for a token that does not count.
+        For applications of other frameworks. Raises `Unauthenticated` for a token that does not count, and for an API
+        key unless `api_keys` says that the caller looks at the actor's `scopes`.
         """
         headers = [(b"authorization", authorization.encode("latin-1", "replace"))] if authorization else []
         token = bearer_token(headers)
-        return await self._identity.verify(token) if token else ANONYMOUS
+        actor = await self._identity.verify(token) if token else ANONYMOUS
+        if actor.by_key and not api_keys:
+            raise Unauthenticated("an API key does not count here: sign in")
+        return actor
 
     def on_stop(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Await `callback` when the platform stops, before anything else is closed."""
@@ -388,6 +395,8 @@ class Platform:
             return self.settings
         if kind is Identity:
             return self.identity
+        if kind is Authorization:
+            return GrantedAuthorization(self.service(Auth))
         if kind is Catalogue:
             return Catalogue(self.discovery.plugins)
         if kind is Services:
@@ -462,8 +471,7 @@ class Platform:
                 handler = receive(service if own else erasures[name], name, listener, self.databases.get(name))
                 consumer = await bus.subscribe(_subscription(listener), handler)
                 listening.append(functools.partial(consumer.stop, grace))
-        dropping = (event_type(SessionRevoked).name, event_type(AccessChanged).name)
-        consumer = await bus.subscribe(Subscription("identity.forget", dropping, broadcast=True), self._forget)
+        consumer = await bus.subscribe(Subscription("identity.forget", HEARD_BY_HOSTS, broadcast=True), self._forget)
         listening.append(functools.partial(consumer.stop, grace))
 
     def _together(self) -> list[Callable[[], Awaitable[None]]]:

@@ -9,13 +9,15 @@ import attrs
 
 from orion_core import composition
 from orion_core.contracts.auth import AccessChanged, SessionRevoked
+from orion_core.contracts.auth_access import RoleChanged
+from orion_core.contracts.auth_api_keys import ApiKeyRevoked
 from orion_core.events import event_type
 from orion_core.outside import LeadsOutside, Outside
 from orion_core.plugin import Plugin
 from orion_core.settings import Settings
 
-HEARD_BY_HOSTS = tuple(event_type(cls).name for cls in (SessionRevoked, AccessChanged))
-"""What every host hears, whatever it serves: it drops what it remembers about a session."""
+HEARD_BY_HOSTS = tuple(event_type(cls).name for cls in (SessionRevoked, AccessChanged, RoleChanged, ApiKeyRevoked))
+"""What every host hears, whatever it serves: it drops what it remembers about sessions and API keys."""
 
 
 @attrs.frozen

@@ -106,11 +106,15 @@ class ShopRoutes(Controller):
 
 
 class Tokens:
-    """An `Identity` that knows three tokens."""
+    """An `Identity` that knows three tokens, and API keys of hers like ``key-~own-read``."""
 
     async def verify(self, token: str) -> Actor:
         if token == "away":
             raise Unavailable("nobody can say")
+        if token.startswith("key-"):
+            scopes = tuple("*" if each == "all" else each.replace("-", ":") for each in token.split("~")[1:])
+            held = tuple(each for each in scopes if each.startswith("orders"))
+            return Actor("user", ADA, session="key:1", permissions=held, scopes=scopes)
         if token not in ("ada", "admin"):
             raise Unauthenticated("the access token does not count")
         return Actor("user", ADA, permissions=("orders:*",) if token == "admin" else ())

@@ -9,7 +9,9 @@ from uuid import UUID
 import attrs
 
 from orion_core.contract import Contract, raises, repeatable
-from orion_core.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
+from orion_core.contracts.auth_access import AccessOperations
+from orion_core.contracts.auth_api_keys import ApiKeyOperations
+from orion_core.errors import Conflict, Invalid, Unauthenticated, Unavailable
 from orion_core.events import event
 from orion_core.validators import is_email, is_plain, max_len, min_len
 from orion_core.values import value
@@ -56,11 +58,15 @@ class Tokens:
 
 @value
 class Access:
-    """What a session may do now. `active` is false once it was revoked, has ended or its account is closed."""
+    """What a session may do now. `active` is false once it was revoked, has ended or its account is closed.
+
+    `granted` says that there are grants on single resources to the person or their roles.
+    """
 
     active: bool
     roles: tuple[str, ...] = ()
     permissions: tuple[str, ...] = ()
+    granted: bool = False
 
 
 @value
@@ -117,12 +123,6 @@ class HashingBusy(Unavailable):
     code = "auth.busy"
 
 
-class NoSuchAccount(NotFound):
-    """There is no account with this id."""
-
-    code = "auth.no_such_account"
-
-
 @event("user.registered", version=1, subject="user_id", heard=True)
 class UserRegistered:
     """Somebody opened an account. Owned by auth; the family `user` is the overview's."""
@@ -169,7 +169,7 @@ class AccessChanged:
     user_id: UUID
 
 
-class Auth(Contract, name="auth"):
+class Auth(AccessOperations, ApiKeyOperations, Contract, name="auth"):
     """Accounts, sessions and tokens.
 
     Tokens are JWTs signed with Ed25519; every service verifies them by itself with `keys` and `access`.

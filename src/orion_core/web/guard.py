@@ -9,9 +9,10 @@ import attrs
 
 from orion_core.bearer import bearer_token
 from orion_core.context import ANONYMOUS, Actor, current, use
-from orion_core.errors import Error, NotFound, StartRefused, Unauthenticated
+from orion_core.errors import Error, Forbidden, NotFound, StartRefused, Unauthenticated
+from orion_core.permissions import covered, own_scope
 from orion_core.ports.identity import Identity
-from orion_core.web.access import OPT, STREAMS, AccessRule
+from orion_core.web.access import OPT, STREAMS, AccessRule, takes_api_keys
 from orion_core.web.asgi import App, Receive, Scope, Send, answer_problem
 
 VERIFIED = "orion_actor"
@@ -40,6 +41,8 @@ def guard(app: App, identity: Identity) -> App:
         try:
             actor = scope[VERIFIED] if VERIFIED in scope else await _caller(scope, identity)
             if actor.kind != "anonymous":
+                if actor.by_key:
+                    _check_key(actor, scope, rule)
                 context = attrs.evolve(context, actor=actor)
                 scope["orion_user"] = actor.id
             elif rule.signed_in:
@@ -47,8 +50,8 @@ def guard(app: App, identity: Identity) -> App:
             if rule.permission:
                 context.actor.require(rule.permission)
         except Error as error:
-            # A public route works with whatever token: nobody is signed in by one that does not count.
-            if rule.signed_in or not isinstance(error, Unauthenticated):
+            # A public route works with whatever token: nobody is signed in by one that does not count there.
+            if rule.signed_in or not isinstance(error, Unauthenticated | Forbidden):
                 await _refuse(scope, send, error)
                 return
         with use(context):
@@ -60,6 +63,19 @@ def guard(app: App, identity: Identity) -> App:
 async def _caller(scope: Scope, identity: Identity) -> Actor:
     token = bearer_token(scope["headers"])
     return await identity.verify(token) if token else ANONYMOUS
+
+
+def _check_key(actor: Actor, scope: Scope, rule: AccessRule) -> None:
+    """Raise `Forbidden` where an API key may not go.
+
+    Where a permission is asked for, its scopes have to hold that, which is looked at for everybody. Everywhere else a
+    person is about what belongs to them.
+    """
+    if not takes_api_keys(scope.get("path_template") or scope["path"], scope["route_handler"].opt):
+        raise Forbidden("an API key cannot do this: sign in")
+    needed = own_scope(scope.get("method", "GET") in ("GET", "HEAD"))
+    if not rule.permission and not covered(actor.scopes or (), needed):
+        raise Forbidden(f"the API key needs the scope {needed}")
 
 
 async def _refuse(scope: Scope, send: Send, error: Error) -> None:

@@ -6,7 +6,16 @@ from datetime import datetime
 from uuid import UUID
 
 from orion_plugins.auth.audit import record
-from orion_plugins.auth.tables import ERASED, AuditLog, RefreshToken, Session, User
+from orion_plugins.auth.tables import (
+    ERASED,
+    AuditLog,
+    AuthApiKey,
+    AuthGrant,
+    AuthRoleHolder,
+    RefreshToken,
+    Session,
+    User,
+)
 
 
 async def erase_account(user_id: UUID, now: datetime) -> list[UUID] | None:
@@ -22,7 +31,6 @@ async def erase_account(user_id: UUID, now: datetime) -> list[UUID] | None:
                 # Unique, and no key of an address, which has an @ in it.
                 User.email_key: f"erased:{user_id}",
                 User.password_hash: "",
-                User.roles: "[]",
                 User.status: ERASED,
                 User.version: User.version + 1,
                 User.updated_at: now,
@@ -33,6 +41,9 @@ async def erase_account(user_id: UUID, now: datetime) -> list[UUID] | None:
     )
     if not closed:
         return None
+    await AuthRoleHolder.delete().where(AuthRoleHolder.user_id == user_id)
+    await AuthGrant.delete().where(AuthGrant.user_id == user_id)
+    await AuthApiKey.delete().where(AuthApiKey.user_id == user_id)
     sessions = await Session.select(Session.id, Session.revoked_at).where(Session.user_id == user_id)
     if sessions:
         await Session.update({Session.ip_address: "", Session.user_agent: "", Session.token_hash: ""}).where(

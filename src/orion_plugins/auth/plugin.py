@@ -5,10 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orion_core.plugin import Plugin, hookimpl
+from orion_plugins.auth.access_routes import AccountRoutes, GrantRoutes, RoleRoutes
+from orion_plugins.auth.api_key_routes import ApiKeyRoutes
 from orion_plugins.auth.routes import AuthRoutes, KeyRoutes
 from orion_plugins.auth.service import AuthService
 from orion_plugins.auth.settings import AuthSettings
-from orion_plugins.auth.tables import AuditLog, RefreshToken, Session, User
+from orion_plugins.auth.tables import (
+    AuditLog,
+    AuthApiKey,
+    AuthGrant,
+    AuthRole,
+    AuthRoleHolder,
+    RefreshToken,
+    Session,
+    User,
+)
 
 if TYPE_CHECKING:
     import typer
@@ -20,11 +31,11 @@ def orion_plugin() -> Plugin:
     return Plugin(
         "auth",
         service=AuthService,
-        routes=[AuthRoutes, KeyRoutes],
-        tables=[User, Session, RefreshToken, AuditLog],
+        routes=[AuthRoutes, KeyRoutes, ApiKeyRoutes, RoleRoutes, GrantRoutes, AccountRoutes],
+        tables=[User, Session, RefreshToken, AuditLog, AuthRole, AuthRoleHolder, AuthGrant, AuthApiKey],
         migrations="orion_plugins.auth.migrations",
         settings=AuthSettings,
-        permissions=["accounts:read", "accounts:write"],
+        permissions=["accounts:manage", "roles:manage", "grants:manage"],
         prefixes=["/.well-known/jwks.json"],
         port=3001,
     )

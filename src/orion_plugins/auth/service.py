@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import unicodedata
 from datetime import datetime, timedelta
 from typing import Any, Self
@@ -29,8 +28,9 @@ from orion_core.contracts.auth import (
     Tokens,
     UserRegistered,
 )
+from orion_core.contracts.auth_access import NoSuchAccount
 from orion_core.contracts.users import UserErased
-from orion_core.errors import Conflict, Forbidden, Unauthenticated
+from orion_core.errors import Forbidden, Unauthenticated
 from orion_core.events import Events, on
 from orion_core.ids import new_id
 from orion_core.jobs import job
@@ -39,26 +39,28 @@ from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_core.settings import Settings
 from orion_plugins.auth import sessions
+from orion_plugins.auth.access import AccessParts, AccessService
 from orion_plugins.auth.audit import record
 from orion_plugins.auth.emails import Address, normalise, normalised_or_none
 from orion_plugins.auth.erasing import erase_account
 from orion_plugins.auth.hashing import HashingPool
+from orion_plugins.auth.holdings import ADMIN, COLUMNS, JOINS, Holdings, holder
 from orion_plugins.auth.passwords import check_new_password, decoy, hash_password, needs_rehash, verify_password
-from orion_plugins.auth.roles import ADMIN, permissions_of
 from orion_plugins.auth.settings import AuthSettings
 from orion_plugins.auth.tables import ACTIVE, ERASED, User
 from orion_plugins.auth.tokens import access_token, is_refresh_token, public_key
 
 PASSWORD = ("pwd",)
 # Asked with every request where auth is served, so written out: building it anew costs many times its execution.
-_ACCESS = """
-SELECT s.idle_expires_at, u.version, u.status, u.roles FROM sessions s JOIN users u ON u.id = s.user_id
+_ACCESS = f"""
+SELECT s.idle_expires_at, u.version, {COLUMNS} FROM sessions s JOIN users u ON u.id = s.user_id {JOINS}
 WHERE s.id = $1 AND s.revoked_at IS NULL
 """
+_SESSIONS = "SELECT id FROM sessions WHERE user_id = $1 AND revoked_at IS NULL"
 
 
 @attrs.frozen
-class AuthService(Auth):
+class AuthService(AccessService, Auth):
     """Keeps `Auth` on one database. Passwords are hashed before any transaction begins."""
 
     db: Database
@@ -74,6 +76,15 @@ class AuthService(Auth):
     )
     _decoy: str = attrs.field(
         init=False, repr=False, default=attrs.Factory(lambda self: decoy(self.keyring.pepper[0]), takes_self=True)
+    )
+
+    _parts: AccessParts = attrs.field(
+        init=False,
+        repr=False,
+        default=attrs.Factory(
+            lambda self: AccessParts.of(self.db, self.events, self.clock, self.settings, self._end_sessions),
+            takes_self=True,
+        ),
     )
 
     async def __aenter__(self) -> Self:
@@ -152,11 +163,13 @@ class AuthService(Auth):
     async def me(self) -> Me:
         """See `Auth.me`."""
         user_id = current().actor.user_id
-        user = await User.select(User.email, User.roles, User.status).where(User.id == user_id).first()
-        if user is None or user["status"] != ACTIVE:
+        try:
+            found = await holder(self.db, user_id)
+        except NoSuchAccount:
+            found = None
+        if found is None or found.row["status"] != ACTIVE:
             raise Unauthenticated("the account is closed")
-        roles = _roles(user)
-        return Me(user_id, user["email"], roles, permissions_of(roles))
+        return Me(user_id, found.row["email"], found.holdings.roles, found.holdings.permissions)
 
     async def keys(self) -> tuple[PublicKey, ...]:
         """See `Auth.keys`."""
@@ -175,8 +188,8 @@ class AuthService(Auth):
             or row["version"] != version
         ):
             return Access(active=False)
-        roles = _roles(row)
-        return Access(True, roles, permissions_of(roles))
+        held = Holdings.of(rows)
+        return Access(True, held.roles, held.permissions, held.granted)
 
     async def create_admin(self, data: Register) -> Account:
         """See `Auth.create_admin`."""
@@ -187,11 +200,18 @@ class AuthService(Auth):
             _, password_hash = await self._prepare(data)
             try:
                 async with self.db.transaction():
-                    return await self._open_account(address, password_hash, data.name, (ADMIN,))
+                    account = await self._open_account(address, password_hash, data.name)
+                    await self._parts.roles.give(account.id, ADMIN, self.clock.now())
+                    return account
             except EmailTaken:
                 pass  # somebody was faster: that account gets the role
         async with self.db.transaction():
-            return await self._grant(address, ADMIN)
+            user = await self._find(address)
+            if user is None:
+                raise Unauthenticated("the account is closed")
+            await self._parts.roles.take_account(user["id"])
+            await self._parts.roles.give(user["id"], ADMIN, self.clock.now())
+            return Account(user["id"], user["email"])
 
     @on(UserErased)
     async def erase_account(self, event: UserErased) -> None:
@@ -205,17 +225,16 @@ class AuthService(Auth):
 
     @job(every=timedelta(hours=1))
     async def purge(self) -> None:
-        """Delete sessions that are over."""
+        """Delete sessions that are over, and API keys that count no more."""
         await sessions.purge(self.db, self.clock.now())
+        await self._parts.api_keys.purge()
 
     async def _prepare(self, data: Register) -> tuple[Address, str]:
         address = normalise(data.email)
         check_new_password(data.password)
         return address, await self._hashing.run(hash_password, data.password, self.keyring.pepper[0])
 
-    async def _open_account(
-        self, address: Address, password_hash: str, name: str, roles: tuple[str, ...] = ()
-    ) -> Account:
+    async def _open_account(self, address: Address, password_hash: str, name: str) -> Account:
         now = self.clock.now()
         user_id = new_id()
         added = (
@@ -225,7 +244,6 @@ class AuthService(Auth):
                     email=address.email,
                     email_key=address.key,
                     password_hash=password_hash,
-                    roles=json.dumps(roles),
                     created_at=now,
                     updated_at=now,
                 )
@@ -252,6 +270,10 @@ class AuthService(Auth):
         if user_id is not None:
             await record("session_revoked", now, user_id=user_id, session_id=session_id, reason=reason)
             await self.events.publish(SessionRevoked(session_id, user_id, reason))
+
+    async def _end_sessions(self, user_id: UUID, reason: str, now: datetime) -> None:
+        for row in await self.db.fetch(_SESSIONS, user_id):
+            await self._end_session(row["id"], reason, now)
 
     async def _reused(self, refresh_token: str) -> None:
         """End the family of a spent token: either its owner or somebody else holds a copy."""
@@ -297,26 +319,8 @@ class AuthService(Auth):
             )
         return InvalidCredentials("the email address or the password is wrong")
 
-    async def _grant(self, address: Address, role: str) -> Account:
-        user = await self._find(address)
-        if user is None:
-            raise Unauthenticated("the account is closed")
-        roles = _roles(user)
-        if role not in roles:
-            now = self.clock.now()
-            granted = (
-                await User.update({User.roles: json.dumps([*roles, role]), User.updated_at: now})
-                .where(User.id == user["id"], User.roles == user["roles"])
-                .returning(User.id)
-            )
-            if not granted:
-                raise Conflict("the account changed meanwhile: try again")
-            await record("role_granted", now, user_id=user["id"], reason=role)
-            await self.events.publish(AccessChanged(user["id"]))
-        return Account(user["id"], user["email"])
-
     async def _find(self, address: Address) -> dict[str, Any] | None:
-        columns = (User.id, User.email, User.password_hash, User.roles, User.status, User.version)
+        columns = (User.id, User.email, User.password_hash, User.status, User.version)
         found: dict[str, Any] | None = await User.select(*columns).where(User.email_key == address.key).first()
         return found
 
@@ -342,10 +346,6 @@ class _Lost(Exception):
 
 def _invalid_grant() -> InvalidGrant:
     return InvalidGrant("the refresh token does not count: sign in again")
-
-
-def _roles(row: dict[str, Any]) -> tuple[str, ...]:
-    return tuple(json.loads(row["roles"]))
 
 
 def _name(name: str) -> str:

@@ -9,6 +9,9 @@ ACTIVE = "active"
 """The one `status` of an account whose owner may sign in."""
 
 
+DISABLED = "disabled"
+"""The `status` of an account that an administrator closed, and may open again."""
+
 ERASED = "erased"
 """The `status` of an account whose owner was erased: for good."""
 
@@ -17,14 +20,13 @@ class User(Table, tablename="users"):
     """An account. `email` is what mail goes to, `email_key` what must differ between accounts (see `emails`).
 
     An empty `password_hash` means that nobody can sign in with a password. `version` is the auth epoch: a token with
-    another one no longer counts. `roles` is a JSON list.
+    another one no longer counts.
     """
 
     id = UUID(primary_key=True, default=None)
     email = Varchar(length=320)
     email_key = Varchar(length=1024, unique=True)
     password_hash = Text(default="", secret=True)
-    roles = Text(default="[]")
     status = Varchar(length=16, default=ACTIVE)
     version = Integer(default=1)
     created_at = Timestamptz(default=None)
@@ -84,3 +86,50 @@ class AuditLog(Table, tablename="auth_audit_logs"):
     session_id = UUID(default=None, null=True)
     request_id = Varchar(length=64, default="")
     user_agent = Varchar(length=512, default="")
+
+
+class AuthRole(Table, tablename="auth_roles"):
+    """A role and what it gives, a JSON list of permissions. The row of `admin` is there to be locked, no more."""
+
+    name = Varchar(length=63, primary_key=True, default=None)
+    description = Varchar(length=200, default="")
+    permissions = Text(default="[]")
+    created_at = Timestamptz(default=None)
+    updated_at = Timestamptz(default=None)
+
+
+class AuthRoleHolder(Table, tablename="auth_role_holders"):
+    """A role that somebody holds; a pair is there once (see the migrations)."""
+
+    id = UUID(primary_key=True, default=None)
+    user_id = ForeignKey(references=User, on_delete=OnDelete.cascade, null=False)
+    role = Varchar(length=63, index=True)
+    created_at = Timestamptz(default=None)
+
+
+class AuthGrant(Table, tablename="auth_grants"):
+    """What a person or a role (the other is null) is allowed or denied to do to a resource or to all of a kind."""
+
+    id = UUID(primary_key=True, default=None)
+    user_id = ForeignKey(references=User, on_delete=OnDelete.cascade, null=True, default=None)
+    role = Varchar(length=63, null=True, default=None)
+    permission = Varchar(length=64)
+    resource = Varchar(length=200)
+    effect = Varchar(length=8)
+    granted_by = Varchar(length=128)
+    created_at = Timestamptz(default=None)
+
+
+class AuthApiKey(Table, tablename="auth_api_keys"):
+    """An API key, by its SHA-256. `hint` is how it begins; `scopes` is a JSON list; `last_used_at` has whole hours."""
+
+    id = UUID(primary_key=True, default=None)
+    user_id = ForeignKey(references=User, on_delete=OnDelete.cascade, null=False, index=True)
+    name = Varchar(length=100)
+    token_hash = Varchar(length=64, unique=True)
+    hint = Varchar(length=16)
+    scopes = Text(default="[]")
+    created_at = Timestamptz(default=None)
+    expires_at = Timestamptz(default=None)
+    last_used_at = Timestamptz(default=None, null=True)
+    revoked_at = Timestamptz(default=None, null=True)

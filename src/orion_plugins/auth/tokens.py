@@ -21,6 +21,7 @@ from orion_core.keyring import Key
 TYPE = "at+jwt"
 ALGORITHM = "EdDSA"
 _PREFIX = "ort_"
+_KEY_PREFIX = "oak_"
 _REFRESH_TOKEN = re.compile(r"ort_[A-Za-z0-9_-]{43}")
 
 
@@ -64,6 +65,11 @@ def public_key(key: Key) -> PublicKey:
 def new_refresh_token() -> str:
     """A new opaque token of 256 random bits, ``ort_`` before them so that scanners of leaked secrets know it."""
     return _PREFIX + secrets.token_urlsafe(32)
+
+
+def new_api_key() -> str:
+    """A new API key of 256 random bits, ``oak_`` before them."""
+    return _KEY_PREFIX + secrets.token_urlsafe(32)
 
 
 def is_refresh_token(text: str) -> bool:
