@@ -5,7 +5,8 @@ and refresh tokens, ends sessions, says what a session may do, publishes its key
 
 Asks: no other service.
 
-Tells: `user.registered`, `auth.session_started`, `auth.session_revoked`, `auth.access_changed`.
+Tells: `user.registered`, `auth.session_started`, `auth.session_revoked`, `auth.refresh_reuse_detected`,
+`auth.access_changed`.
 
 Hears: `user.erased`, which closes and anonymises the account.
 """

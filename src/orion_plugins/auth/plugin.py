@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orion_core.contracts.auth_sessions import MANAGE_SESSIONS
 from orion_core.plugin import Plugin, hookimpl
 from orion_plugins.auth.routes import AuthRoutes, KeyRoutes
 from orion_plugins.auth.service import AuthService
+from orion_plugins.auth.session_routes import AdminSessionRoutes, SessionRoutes
 from orion_plugins.auth.settings import AuthSettings
 from orion_plugins.auth.tables import AuditLog, RefreshToken, Session, User
 
@@ -20,11 +22,11 @@ def orion_plugin() -> Plugin:
     return Plugin(
         "auth",
         service=AuthService,
-        routes=[AuthRoutes, KeyRoutes],
+        routes=[AuthRoutes, KeyRoutes, SessionRoutes, AdminSessionRoutes],
         tables=[User, Session, RefreshToken, AuditLog],
         migrations="orion_plugins.auth.migrations",
         settings=AuthSettings,
-        permissions=["accounts:read", "accounts:write"],
+        permissions=["accounts:read", "accounts:write", MANAGE_SESSIONS],
         prefixes=["/.well-known/jwks.json"],
         port=3001,
     )
