@@ -57,7 +57,7 @@ class NoSuchSession(NotFound):
 class SessionsOperations(abc.ABC):
     """Seeing and ending sessions: one's own, or those of anybody with the permission `sessions:manage`.
 
-    Everybody else is refused with `Forbidden`, and with `NotFound` where the person does not exist.
+    Everybody else is refused with `Forbidden`; whoever holds it gets `NotFound` for a person who does not exist.
     """
 
     @repeatable

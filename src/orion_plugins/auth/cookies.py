@@ -1,13 +1,14 @@
 """Cookie mode: a browser keeps the refresh token in a cookie that no script can read (RFC 6265bis).
 
 A client chooses it with the header ``X-Orion-Session: cookie``. The cookie counts together with that header only: a
-page of another site can neither set the header without being asked by CORS first, nor make a browser send the cookie.
+page of another site may not set the header unless CORS allows it, nor make a browser send the cookie.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
+import attrs
 from litestar import Response
 from litestar.datastructures import Cookie
 from litestar.params import CookieParameter, HeaderParameter
@@ -36,7 +37,7 @@ class CookieTokens:
     """What signing in answers in cookie mode: the refresh token is in the cookie. `expires_in` is in seconds."""
 
     user: Account
-    access_token: str
+    access_token: str = attrs.field(repr=False)
     token_type: str = "Bearer"
     expires_in: int = 3600
 

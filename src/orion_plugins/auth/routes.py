@@ -96,9 +96,12 @@ class AuthRoutes(Controller):
         `auth.invalid_grant`.
         """
         client = client_of(mode)
-        if client == "token" and data is None:
+        if client == "cookie":
+            token = kept
+        elif data is not None:
+            token = data.refresh_token
+        else:
             raise invalid("refresh_token", "required", f"must be given in the body, or in the cookie with {HEADER}")
-        token = data.refresh_token if client == "token" and data else kept
         return answer(await auth.refresh(token, client), client, HTTP_200_OK)
 
     @post(
@@ -119,11 +122,11 @@ class AuthRoutes(Controller):
 
         In cookie mode it is that of the cookie, which is removed.
         """
-        if client_of(mode) == "token":
-            await auth.logout(data.refresh_token if data else "")
-            return Response(None)
-        await auth.logout(kept)
-        return Response(None, cookies=[forget()])
+        if client_of(mode) == "cookie":
+            await auth.logout(kept)
+            return Response(None, cookies=[forget()])
+        await auth.logout(data.refresh_token if data else "")
+        return Response(None)
 
     @get("/me", opt=signed_in(), operation_id="auth_me", summary="Read your own account")
     async def me(self, auth: NamedDependency[Auth]) -> Me:

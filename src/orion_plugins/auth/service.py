@@ -77,7 +77,6 @@ class AuthService(Auth):
     _decoy: str = attrs.field(
         init=False, repr=False, default=attrs.Factory(lambda self: decoy(self.keyring.pepper[0]), takes_self=True)
     )
-
     _sessions: Sessions = attrs.field(
         init=False,
         repr=False,
