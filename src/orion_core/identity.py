@@ -68,6 +68,7 @@ class _Known:
 class _Shared:
     version: int
     access: Access
+    until: float
 
 
 class TokenIdentity:
@@ -202,19 +203,20 @@ class TokenIdentity:
         drops = self._drops
         # What was dropped a moment ago may still be in the shared cache, put there by a process that hears later.
         shared = self._dropped_at(claims) is None
-        access = await self._cached(claims) if shared else None
-        if access is not None and self._dropped_at(claims, access.roles) is not None:
-            access = None
-        asked = access is None
-        if access is None:
+        cached = await self._cached(claims) if shared else None
+        if cached is not None and self._dropped_at(claims, cached.access.roles) is not None:
+            cached = None
+        if cached is not None:
+            # What another process was told a while ago counts here no longer than there.
+            access, until = cached.access, min(cached.until, now + ACCESS_LIVES, claims.expires)
+        else:
             access = await self._asked(claims)
+            until = min(now + (ACCESS_LIVES if access.active else REFUSAL_LIVES), claims.expires)
         if (self._dropped_at(claims, access.roles) or 0) > drops:
             return access  # it changed meanwhile: right for this request, and not to be kept
-        lives = ACCESS_LIVES if access.active else REFUSAL_LIVES
-        until = min(now + lives, claims.expires)
         self._known.put(session, _Known(claims.user, claims.version, access), until)
-        if asked and shared and access.active and until > now:
-            await self._share(claims, access, until - now)
+        if cached is None and shared and access.active and until > now:
+            await self._share(claims, _Shared(claims.version, access, until), until - now)
             if (self._dropped_at(claims, access.roles) or 0) > drops:
                 await self._unshare([session])
         return access
@@ -231,18 +233,18 @@ class TokenIdentity:
         except Error as error:
             raise Unavailable("it cannot be decided whether the credentials count") from error
 
-    async def _cached(self, claims: _Claims) -> Access | None:
+    async def _cached(self, claims: _Claims) -> _Shared | None:
         try:
             kept = await self._cache.get(_cache_key(str(claims.session)))
             found = None if kept is None else codec.loads(kept, _Shared)
         except (CacheUnavailable, Invalid):
             return None
-        return found.access if found is not None and found.version == claims.version else None
+        counts = found is not None and found.version == claims.version and found.until > self._now()
+        return found if counts else None
 
-    async def _share(self, claims: _Claims, access: Access, ttl: float) -> None:
-        kept = codec.dumps(_Shared(claims.version, access)).encode()
+    async def _share(self, claims: _Claims, known: _Shared, ttl: float) -> None:
         with contextlib.suppress(CacheUnavailable):
-            await self._cache.put(_cache_key(str(claims.session)), kept, ttl)
+            await self._cache.put(_cache_key(str(claims.session)), codec.dumps(known).encode(), ttl)
 
     async def _unshare(self, sessions: Iterable[str]) -> None:
         with contextlib.suppress(CacheUnavailable):
@@ -250,7 +252,7 @@ class TokenIdentity:
 
     async def _drop(self, subject: str, sessions: Sequence[str]) -> None:
         self._drops += 1
-        # Twice the life of an entry: one put in the shared cache just now, and then taken over from there.
+        # Longer than any entry lives that was made of an answer from before, however slow its maker is.
         self._dropped.put(subject, self._drops, self._now() + 2 * ACCESS_LIVES)
         for session in sessions:
             self._known.forget(session)

@@ -449,6 +449,32 @@ async def test_what_is_kept_expires_after_it_was_written_not_after_it_was_read()
     assert len(world.asked_access) == 2
 
 
+async def test_what_one_process_was_told_counts_in_another_no_longer_than_a_minute_in_all() -> None:
+    """A35: also when no event arrives, because the bus is down."""
+    world = World()
+    one, two, token = world.identity(), world.identity(), world.token()
+    assert await one.verify(token)
+    world.access = Access(False)
+
+    world.clock.advance(timedelta(seconds=59))
+    assert await two.verify(token)
+    world.clock.advance(timedelta(seconds=1))
+
+    for identity in (one, two, world.identity()):
+        with pytest.raises(Unauthenticated):
+            await identity.verify(token)
+
+
+async def test_a_shared_answer_that_outlived_its_time_is_as_nothing() -> None:
+    """A35: whatever the shared cache thinks of its own clock."""
+    world = World()
+    old = {"version": 1, "access": {"active": True}, "until": world.clock.now().timestamp()}
+    await world.cache.put(f"access:{SESSION}", json.dumps(old).encode(), 60)
+    world.access = Access(False)
+    with pytest.raises(Unauthenticated):
+        await world.identity().verify(world.token())
+
+
 async def test_a_refusal_is_kept_for_five_seconds() -> None:
     """A35."""
     world = World()
@@ -502,9 +528,10 @@ async def test_an_event_that_others_have_not_heard_yet_is_not_undone_by_the_shar
     world.access = Access(False)
 
     await quick.heard(envelope(event))
-    await world.cache.put(
-        f"access:{SESSION}", b'{"version":1,"access":{"active":true,"roles":["admin"],"permissions":[]}}', 60
-    )
+    until = world.clock.now().timestamp() + 60
+    late = {"version": 1, "access": {"active": True, "roles": ["admin"], "permissions": []}, "until": until}
+    await world.cache.put(f"access:{SESSION}", json.dumps(late).encode(), 60)
+    assert await world.identity().verify(token), "this is what the shared cache says"
 
     with pytest.raises(Unauthenticated):
         await quick.verify(token)

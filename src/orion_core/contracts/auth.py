@@ -11,6 +11,7 @@ import attrs
 from orion_core.contract import Contract, raises, repeatable
 from orion_core.contracts.auth_access import AccessOperations
 from orion_core.contracts.auth_api_keys import ApiKeyOperations
+from orion_core.contracts.auth_sessions import Client, SessionsOperations
 from orion_core.errors import Conflict, Invalid, Unauthenticated, Unavailable
 from orion_core.events import event
 from orion_core.validators import is_email, is_plain, max_len, min_len
@@ -162,6 +163,21 @@ class SessionRevoked:
     reason: str
 
 
+@event("auth.refresh_reuse_detected", version=1, subject="session_id")
+class RefreshReuseDetected:
+    """A refresh token came that had been spent, so its session was ended: somebody may hold a copy.
+
+    `ip_address` is where it came from, `session_ip_address` where the session was opened; empty if not known.
+    """
+
+    session_id: UUID
+    user_id: UUID
+    email: str
+    ip_address: str
+    session_ip_address: str
+    detected_at: datetime
+
+
 @event("auth.access_changed", version=1, subject="user_id")
 class AccessChanged:
     """Roles or permissions of an account changed: what was cached about it counts no more."""
@@ -169,7 +185,7 @@ class AccessChanged:
     user_id: UUID
 
 
-class Auth(AccessOperations, ApiKeyOperations, Contract, name="auth"):
+class Auth(AccessOperations, ApiKeyOperations, SessionsOperations, Contract, name="auth"):
     """Accounts, sessions and tokens.
 
     Tokens are JWTs signed with Ed25519; every service verifies them by itself with `keys` and `access`.
@@ -182,18 +198,26 @@ class Auth(AccessOperations, ApiKeyOperations, Contract, name="auth"):
 
     @raises(EmailTaken, PasswordTooLong, HashingBusy)
     @abc.abstractmethod
-    async def sign_up(self, data: Register) -> Tokens:
-        """Open an account as `register` does, and a session with it."""
+    async def sign_up(self, data: Register, client: Client = "token") -> Tokens:
+        """Open an account as `register` does, and a session with it whose refresh tokens `client` keeps."""
 
     @raises(InvalidCredentials, HashingBusy)
     @abc.abstractmethod
-    async def login(self, data: Login) -> Tokens:
-        """Open a session. Every refusal is the same `InvalidCredentials` and costs one hashing."""
+    async def login(self, data: Login, client: Client = "token") -> Tokens:
+        """Open a session whose refresh tokens `client` keeps.
+
+        Every refusal is the same `InvalidCredentials` and costs one hashing.
+        """
 
     @raises(InvalidGrant)
     @abc.abstractmethod
-    async def refresh(self, refresh_token: str) -> Tokens:
-        """Spend a refresh token for a new pair of the same session."""
+    async def refresh(self, refresh_token: str, client: Client = "token") -> Tokens:
+        """Spend a refresh token for a new pair of the same session.
+
+        A token that was spent a moment ago, within the grace window, gives the same pair again: the first answer may
+        have been lost. Spent longer ago, it ends the session and publishes `auth.refresh_reuse_detected`. One that
+        another kind of client brings, or another person who is signed in, is refused and changes nothing.
+        """
 
     @repeatable
     @abc.abstractmethod

@@ -6,8 +6,9 @@ decides by them, publishes its keys, and keeps the security audit log.
 
 Asks: no other service.
 
-Tells: `user.registered`, `auth.session_started`, `auth.session_revoked`, `auth.access_changed`, `auth.role_changed`,
-`auth.api_key_created`, `auth.api_key_revoked`, `auth.account_disabled`, `auth.account_enabled`.
+Tells: `user.registered`, `auth.session_started`, `auth.session_revoked`, `auth.refresh_reuse_detected`,
+`auth.access_changed`, `auth.role_changed`, `auth.api_key_created`, `auth.api_key_revoked`, `auth.account_disabled`,
+`auth.account_enabled`.
 
 Hears: `user.erased`, which closes and anonymises the account.
 """

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from orion_core.contracts.auth_sessions import MANAGE_SESSIONS
 from orion_core.plugin import Plugin, hookimpl
 from orion_plugins.auth.access_routes import AccountRoutes, GrantRoutes, RoleRoutes
 from orion_plugins.auth.api_key_routes import ApiKeyRoutes
 from orion_plugins.auth.routes import AuthRoutes, KeyRoutes
 from orion_plugins.auth.service import AuthService
+from orion_plugins.auth.session_routes import AdminSessionRoutes, SessionRoutes
 from orion_plugins.auth.settings import AuthSettings
 from orion_plugins.auth.tables import (
     AuditLog,
@@ -31,11 +33,20 @@ def orion_plugin() -> Plugin:
     return Plugin(
         "auth",
         service=AuthService,
-        routes=[AuthRoutes, KeyRoutes, ApiKeyRoutes, RoleRoutes, GrantRoutes, AccountRoutes],
+        routes=[
+            AuthRoutes,
+            KeyRoutes,
+            SessionRoutes,
+            AdminSessionRoutes,
+            ApiKeyRoutes,
+            RoleRoutes,
+            GrantRoutes,
+            AccountRoutes,
+        ],
         tables=[User, Session, RefreshToken, AuditLog, AuthRole, AuthRoleHolder, AuthGrant, AuthApiKey],
         migrations="orion_plugins.auth.migrations",
         settings=AuthSettings,
-        permissions=["accounts:manage", "roles:manage", "grants:manage"],
+        permissions=["accounts:manage", "roles:manage", "grants:manage", MANAGE_SESSIONS],
         prefixes=["/.well-known/jwks.json"],
         port=3001,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import unicodedata
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Self
 from uuid import UUID
 
@@ -18,17 +18,16 @@ from orion_core.contracts.auth import (
     Auth,
     EmailTaken,
     InvalidCredentials,
-    InvalidGrant,
     Login,
     Me,
     PublicKey,
     Register,
     SessionRevoked,
-    SessionStarted,
     Tokens,
     UserRegistered,
 )
 from orion_core.contracts.auth_access import NoSuchAccount
+from orion_core.contracts.auth_sessions import Client, SessionPage
 from orion_core.contracts.users import UserErased
 from orion_core.errors import Forbidden, Unauthenticated
 from orion_core.events import Events, on
@@ -38,7 +37,6 @@ from orion_core.keyring import Keyring
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_core.settings import Settings
-from orion_plugins.auth import sessions
 from orion_plugins.auth.access import AccessParts, AccessService
 from orion_plugins.auth.audit import record
 from orion_plugins.auth.emails import Address, normalise, normalised_or_none
@@ -46,9 +44,12 @@ from orion_plugins.auth.erasing import erase_account
 from orion_plugins.auth.hashing import HashingPool
 from orion_plugins.auth.holdings import ADMIN, COLUMNS, JOINS, Holdings, holder
 from orion_plugins.auth.passwords import check_new_password, decoy, hash_password, needs_rehash, verify_password
+from orion_plugins.auth.refreshing import Refreshing
+from orion_plugins.auth.session_list import SessionList
+from orion_plugins.auth.sessions import Issued, Sessions, purge
 from orion_plugins.auth.settings import AuthSettings
 from orion_plugins.auth.tables import ACTIVE, ERASED, User
-from orion_plugins.auth.tokens import access_token, is_refresh_token, public_key
+from orion_plugins.auth.tokens import access_token, fingerprint, is_refresh_token, public_key
 
 PASSWORD = ("pwd",)
 # Asked with every request where auth is served, so written out: building it anew costs many times its execution.
@@ -56,7 +57,7 @@ _ACCESS = f"""
 SELECT s.idle_expires_at, u.version, {COLUMNS} FROM sessions s JOIN users u ON u.id = s.user_id {JOINS}
 WHERE s.id = $1 AND s.revoked_at IS NULL
 """
-_SESSIONS = "SELECT id FROM sessions WHERE user_id = $1 AND revoked_at IS NULL"
+_SESSION_OF = "SELECT session_id FROM refresh_tokens WHERE token_hash = $1"
 
 
 @attrs.frozen
@@ -77,12 +78,32 @@ class AuthService(AccessService, Auth):
     _decoy: str = attrs.field(
         init=False, repr=False, default=attrs.Factory(lambda self: decoy(self.keyring.pepper[0]), takes_self=True)
     )
+    _sessions: Sessions = attrs.field(
+        init=False,
+        repr=False,
+        default=attrs.Factory(lambda self: Sessions(self.db, self.events, self.settings), takes_self=True),
+    )
+    _session_list: SessionList = attrs.field(
+        init=False,
+        repr=False,
+        default=attrs.Factory(lambda self: SessionList(self.db, self.clock, self._sessions), takes_self=True),
+    )
+    _refreshing: Refreshing = attrs.field(
+        init=False,
+        repr=False,
+        default=attrs.Factory(
+            lambda self: Refreshing(
+                self.db, self.events, self.clock, self.keyring, self.settings, self._sessions, self._tokens
+            ),
+            takes_self=True,
+        ),
+    )
 
     _parts: AccessParts = attrs.field(
         init=False,
         repr=False,
         default=attrs.Factory(
-            lambda self: AccessParts.of(self.db, self.events, self.clock, self.settings, self._end_sessions),
+            lambda self: AccessParts.of(self.db, self.events, self.clock, self.settings, self._sessions.revoke_all),
             takes_self=True,
         ),
     )
@@ -99,15 +120,15 @@ class AuthService(AccessService, Auth):
         async with self.db.transaction():
             return await self._open_account(address, password_hash, data.name)
 
-    async def sign_up(self, data: Register) -> Tokens:
+    async def sign_up(self, data: Register, client: Client = "token") -> Tokens:
         """See `Auth.sign_up`."""
         address, password_hash = await self._prepare(data)
         async with self.db.transaction():
             account = await self._open_account(address, password_hash, data.name)
-            issued = await self._start_session(account.id, version=1)
+            issued = await self._start_session(account.id, 1, client)
         return self._tokens(account, issued)
 
-    async def login(self, data: Login) -> Tokens:
+    async def login(self, data: Login, client: Client = "token") -> Tokens:
         """See `Auth.login`."""
         address = normalised_or_none(data.email)
         user = await self._find(address) if address else None
@@ -126,39 +147,37 @@ class AuthService(AccessService, Auth):
                 .where(User.id == user["id"], User.version == user["version"], User.status == ACTIVE)
                 .returning(User.id)
             )
-            issued = await self._start_session(user["id"], user["version"]) if claimed else None
+            issued = await self._start_session(user["id"], user["version"], client) if claimed else None
         if issued is None:
             raise await self._refused(user, matches)
         return self._tokens(Account(user["id"], user["email"]), issued)
 
-    async def refresh(self, refresh_token: str) -> Tokens:
+    async def refresh(self, refresh_token: str, client: Client = "token") -> Tokens:
         """See `Auth.refresh`."""
-        now = self.clock.now()
-        family = await sessions.find(self.db, refresh_token, now) if is_refresh_token(refresh_token) else None
-        if family is None or not family.live:
-            raise _invalid_grant()
-        try:
-            if family.spent:
-                raise _Lost
-            async with self.db.transaction():
-                issued = await sessions.rotate(refresh_token, family, now, self.settings)
-                if issued is None:
-                    raise _Lost
-        except _Lost:
-            await self._reused(refresh_token)
-            raise _invalid_grant() from None
-        return self._tokens(Account(family.user_id, family.email), issued)
+        return await self._refreshing.refresh(refresh_token, client)
 
     async def logout(self, refresh_token: str) -> None:
         """See `Auth.logout`."""
         now = self.clock.now()
         actor = current().actor
         ended = {UUID(actor.session)} if actor.kind == "user" and actor.session else set()
-        if is_refresh_token(refresh_token) and (family := await sessions.find(self.db, refresh_token, now)):
-            ended.add(family.session_id)
+        if is_refresh_token(refresh_token):
+            ended.update(row["session_id"] for row in await self.db.fetch(_SESSION_OF, fingerprint(refresh_token)))
         for session_id in ended:
             async with self.db.transaction():
-                await self._end_session(session_id, "logout", now)
+                await self._sessions.revoke(session_id, "logout", now)
+
+    async def sessions_of(self, user_id: UUID, cursor: str, limit: int) -> SessionPage:
+        """See `Auth.sessions_of`."""
+        return await self._session_list.page(user_id, cursor, limit)
+
+    async def end_session(self, user_id: UUID, session_id: UUID) -> None:
+        """See `Auth.end_session`."""
+        await self._session_list.end(user_id, session_id)
+
+    async def end_sessions(self, user_id: UUID, keep_current: bool) -> None:
+        """See `Auth.end_sessions`."""
+        await self._session_list.end_all(user_id, keep_current)
 
     async def me(self) -> Me:
         """See `Auth.me`."""
@@ -226,8 +245,13 @@ class AuthService(AccessService, Auth):
     @job(every=timedelta(hours=1))
     async def purge(self) -> None:
         """Delete sessions that are over, and API keys that count no more."""
-        await sessions.purge(self.db, self.clock.now())
+        await purge(self.db, self.clock.now())
         await self._parts.api_keys.purge()
+
+    @job(every=timedelta(minutes=1))
+    async def forget_successors(self) -> None:
+        """Blank what retries of refreshes could have asked for."""
+        await self._refreshing.forget_successors()
 
     async def _prepare(self, data: Register) -> tuple[Address, str]:
         address = normalise(data.email)
@@ -257,40 +281,8 @@ class AuthService(AccessService, Auth):
         await self.events.publish(UserRegistered(user_id, address.email, _name(name), now))
         return Account(user_id, address.email)
 
-    async def _start_session(self, user_id: UUID, version: int) -> sessions.Issued:
-        now = self.clock.now()
-        issued = await sessions.start(user_id, version, PASSWORD, now, self.settings)
-        session_id = issued.grant.session_id
-        await record("signed_in", now, user_id=user_id, session_id=session_id, method=PASSWORD[0])
-        await self.events.publish(SessionStarted(session_id, user_id, PASSWORD[0], now))
-        return issued
-
-    async def _end_session(self, session_id: UUID, reason: str, now: datetime) -> None:
-        user_id = await sessions.revoke(session_id, reason, now)
-        if user_id is not None:
-            await record("session_revoked", now, user_id=user_id, session_id=session_id, reason=reason)
-            await self.events.publish(SessionRevoked(session_id, user_id, reason))
-
-    async def _end_sessions(self, user_id: UUID, reason: str, now: datetime) -> None:
-        for row in await self.db.fetch(_SESSIONS, user_id):
-            await self._end_session(row["id"], reason, now)
-
-    async def _reused(self, refresh_token: str) -> None:
-        """End the family of a spent token: either its owner or somebody else holds a copy."""
-        now = self.clock.now()
-        family = await sessions.find(self.db, refresh_token, now)
-        if family is None or not family.spent or not family.live:
-            return
-        async with self.db.transaction():
-            await record(
-                "refresh_reuse_detected",
-                now,
-                outcome="failure",
-                user_id=family.user_id,
-                session_id=family.session_id,
-                other_ip_address=family.ip_address,
-            )
-            await self._end_session(family.session_id, "refresh_reuse", now)
+    async def _start_session(self, user_id: UUID, version: int, client: Client) -> Issued:
+        return await self._sessions.start(user_id, version, PASSWORD, self.clock.now(), client)
 
     async def _refused(self, user: dict[str, Any] | None, matches: bool) -> InvalidCredentials:
         if user is None:
@@ -324,7 +316,7 @@ class AuthService(AccessService, Auth):
         found: dict[str, Any] | None = await User.select(*columns).where(User.email_key == address.key).first()
         return found
 
-    def _tokens(self, account: Account, issued: sessions.Issued) -> Tokens:
+    def _tokens(self, account: Account, issued: Issued) -> Tokens:
         ttl = self.settings.access_ttl
         return Tokens(
             user=account,
@@ -338,14 +330,6 @@ class AuthService(AccessService, Auth):
             refresh_token=issued.refresh_token,
             expires_in=int(ttl.total_seconds()),
         )
-
-
-class _Lost(Exception):
-    """The refresh token was spent before, or somebody else was faster."""
-
-
-def _invalid_grant() -> InvalidGrant:
-    return InvalidGrant("the refresh token does not count: sign in again")
 
 
 def _name(name: str) -> str:

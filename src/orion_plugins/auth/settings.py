@@ -7,12 +7,18 @@ from datetime import timedelta
 import attrs
 
 _LONGEST = timedelta(days=3650)
+_LONGEST_GRACE = timedelta(seconds=60)
 
 
 def _reasonable(_: object, attribute: attrs.Attribute[timedelta], given: timedelta) -> None:
     # Without an upper limit a slip of a few zeros gives times that no calendar holds, at the first sign-in.
     if not timedelta(0) < given <= _LONGEST:
         raise ValueError(f"{attribute.name} must be more than 0 and at most {_LONGEST.total_seconds():.0f} seconds")
+
+
+def _window(_: object, attribute: attrs.Attribute[timedelta], given: timedelta) -> None:
+    if not timedelta(0) <= given <= _LONGEST_GRACE:
+        raise ValueError(f"{attribute.name} must be from 0 to {_LONGEST_GRACE.total_seconds():.0f} seconds")
 
 
 @attrs.frozen(kw_only=True)
@@ -29,6 +35,11 @@ class AuthSettings:
     )
     refresh_absolute: timedelta = attrs.field(
         default=timedelta(days=30), validator=_reasonable, metadata={"help": "a session ends so long after the sign-in"}
+    )
+    refresh_grace: timedelta = attrs.field(
+        default=timedelta(seconds=10),
+        validator=_window,
+        metadata={"help": "a refresh that comes again within so long is a retry and gets the same tokens; 0 to 60"},
     )
     hashing_queue: int = attrs.field(
         default=128, validator=attrs.validators.ge(0), metadata={"help": "passwords that may wait; beyond that 503"}

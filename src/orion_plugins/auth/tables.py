@@ -37,7 +37,8 @@ class Session(Table, tablename="sessions"):
     """One sign-in and all refresh tokens that descend from it (a family); its id is the `sid` of access tokens.
 
     `token_hash` is that of its latest refresh token. It ends at `expires_at` whatever happens, at `idle_expires_at`
-    without a refresh, and at once when `revoked_at` is set. `amr` is a JSON list (RFC 8176).
+    without a refresh, and at once when `revoked_at` is set. `amr` is a JSON list (RFC 8176). `client` keeps its refresh
+    tokens: ``token`` or ``cookie``; no other one may use them.
     """
 
     id = UUID(primary_key=True, default=None)
@@ -47,6 +48,7 @@ class Session(Table, tablename="sessions"):
     idle_expires_at = Timestamptz(default=None, index=True)
     ip_address = Varchar(length=64, default="")
     user_agent = Varchar(length=512, default="")
+    client = Varchar(length=16, default="token")
     amr = Text(default="[]")
     created_at = Timestamptz(default=None)
     last_used_at = Timestamptz(default=None)

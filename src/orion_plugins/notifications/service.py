@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 from typing import Any
@@ -13,7 +14,7 @@ from piccolo.columns.combination import And
 from piccolo.custom_types import Combinable
 
 from orion_core.context import current
-from orion_core.contracts.auth import UserRegistered
+from orion_core.contracts.auth import RefreshReuseDetected, UserRegistered
 from orion_core.contracts.notifications import Notice, NoticePage, Notifications, NotificationSent
 from orion_core.contracts.users import UserErased
 from orion_core.events import Events, on
@@ -32,6 +33,7 @@ from orion_plugins.notifications.tables import Notification, NotificationDeliver
 RETRIES = 8
 _BATCH = 1000
 _OVER = ("sent", "failed")
+_UNKNOWN = "an unknown address"
 
 
 @attrs.frozen
@@ -62,42 +64,33 @@ class NotificationsService(Notifications):
     @on(UserRegistered)
     async def welcome(self, event: UserRegistered) -> None:
         """One notice and one mail, whatever number of times the news arrives (N1)."""
-        if await is_erased(event.user_id):
-            return
-        now, context = self.clock.now(), current()
         greeting = f"Hello {event.name}" if event.name else "Hello"
-        notice = Notification(
-            id=new_id(),
-            event_id=context.causation_id,
-            user_id=event.user_id,
-            type="user.welcome",
-            status="sent",
+        await self._announce(
+            event.user_id,
+            event.email,
+            type_="user.welcome",
             title=f"Welcome to {self.settings.product}",
             body=f"{greeting}, your account is ready.",
-            correlation_id=context.correlation_id,
-            created_at=now,
-            sent_at=now,
-        )
-        if not await _new(notice, Notification.event_id, Notification.type, Notification.user_id):
-            return
-        delivery = NotificationDelivery(
-            id=new_id(),
-            event_id=notice.event_id,
-            notification_id=notice.id,
-            user_id=event.user_id,
-            type=notice.type,
-            channel="email",
-            address=event.email,
             template="welcome",
-            template_version=1,
-            variables=json.dumps({"greeting": greeting, "email": event.email}, ensure_ascii=False),
-            status="queued",
-            correlation_id=context.correlation_id,
-            created_at=now,
+            variables={"greeting": greeting, "email": event.email},
         )
-        await NotificationDelivery.insert(delivery)
-        await _record(delivery, "queued", now)
-        await self.jobs.enqueue(self.send_mail, delivery.id, priority="high")
+
+    @on(RefreshReuseDetected)
+    async def warn_of_reuse(self, event: RefreshReuseDetected) -> None:
+        """Tell somebody that a session of theirs may have been stolen, in the application and by mail."""
+        await self._announce(
+            event.user_id,
+            event.email,
+            type_="auth.refresh_reuse",
+            title="One of your sessions was ended",
+            body="Somebody used a copy of a sign-in to your account. Change your password if that was not you.",
+            template="refresh_reuse",
+            variables={
+                "detected_at": f"{event.detected_at:%Y-%m-%d %H:%M} UTC",
+                "ip_address": event.ip_address or _UNKNOWN,
+                "session_ip_address": event.session_ip_address or _UNKNOWN,
+            },
+        )
 
     @on(UserErased)
     async def erase_person(self, event: UserErased) -> None:
@@ -141,6 +134,54 @@ class NotificationsService(Notifications):
                     removed = len(old)
                     if old:
                         await table.delete().where(key.is_in([row["id"] for row in old]))
+
+    async def _announce(
+        self,
+        user_id: UUID,
+        address: str,
+        *,
+        type_: str,
+        title: str,
+        body: str,
+        template: str,
+        variables: Mapping[str, str],
+    ) -> None:
+        """Write a notice about the event at hand and the mail that goes with it; nothing if that was done before."""
+        if await is_erased(user_id):
+            return
+        now, context = self.clock.now(), current()
+        notice = Notification(
+            id=new_id(),
+            event_id=context.causation_id,
+            user_id=user_id,
+            type=type_,
+            status="sent",
+            title=title,
+            body=body,
+            correlation_id=context.correlation_id,
+            created_at=now,
+            sent_at=now,
+        )
+        if not await _new(notice, Notification.event_id, Notification.type, Notification.user_id):
+            return
+        delivery = NotificationDelivery(
+            id=new_id(),
+            event_id=notice.event_id,
+            notification_id=notice.id,
+            user_id=user_id,
+            type=notice.type,
+            channel="email",
+            address=address,
+            template=template,
+            template_version=1,
+            variables=json.dumps(dict(variables), ensure_ascii=False),
+            status="queued",
+            correlation_id=context.correlation_id,
+            created_at=now,
+        )
+        await NotificationDelivery.insert(delivery)
+        await _record(delivery, "queued", now)
+        await self.jobs.enqueue(self.send_mail, delivery.id, priority="high")
 
     async def _begin(self, delivery_id: UUID) -> NotificationDelivery | None:
         async with self.db.transaction():
