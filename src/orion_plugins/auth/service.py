@@ -226,8 +226,8 @@ class AuthService(AccessService, Auth):
                 pass  # somebody was faster: that account gets the role
         async with self.db.transaction():
             user = await self._find(address)
-            if user is None:
-                raise Unauthenticated("the account is closed")
+            if user is None or user["status"] != ACTIVE:
+                raise Unauthenticated("the account is closed: enable it first")
             await self._parts.roles.take_account(user["id"])
             await self._parts.roles.give(user["id"], ADMIN, self.clock.now())
             return Account(user["id"], user["email"])

@@ -116,6 +116,7 @@ def test_an_account_is_closed_and_opened(folder: Path) -> None:
     with pytest.raises(InvalidCredentials):
         permissions(folder, "ada@x.org")
     assert run("disable", "grace@x.org").exit_code == 1
+    assert run("create-admin", "--email", "ada@x.org", "--password", PASSWORD).exit_code == 1
     assert run("enable", "ada@x.org").exit_code == 0
     assert permissions(folder, "ada@x.org") == ("*",)
 
