@@ -106,6 +106,19 @@ async def test_a_refused_second_request_on_a_connection_does_not_touch_the_first
         assert app.asked == ["GET /health/live"]
 
 
+async def test_a_refusal_tells_nothing_of_the_request_before() -> None:
+    """G60: behind a proxy it may have been somebody else's."""
+    async with serving(App()) as port, line(port) as client:
+        await client.send(b"GET /mine HTTP/1.1\r\nHost: x\r\nX-Request-Id: theirs\r\n\r\n")
+        assert (await client.answer()).status == 200
+        await client.send(b"\x16\x03\x01")
+        answer = parse(await client.rest())
+
+    assert answer.status == 400
+    assert answer.problem["request_id"] != "theirs"
+    assert answer.problem["instance"] == ""
+
+
 async def test_pipelined_requests_are_answered_in_order() -> None:
     app = App()
     async with serving(app) as port:

@@ -63,7 +63,8 @@ def build(
 
 def face(app: Litestar, *, max_body: int) -> ASGIApp:
     """`app` as the outside sees it: one spelling of each path, and HEAD wherever there is GET."""
-    return plain(with_head(cast("ASGIApp", app), RouteTable(app.routes, max_body=max_body)))
+    table = RouteTable(app.routes, max_body=max_body)
+    return plain(with_head(cast("ASGIApp", app), table), table)
 
 
 def json_support() -> dict[str, Any]:

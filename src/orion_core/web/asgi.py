@@ -40,16 +40,19 @@ def _sendable(plain: Any) -> Any:
 
 
 def problem_headers(error: Error) -> dict[str, str]:
-    """The headers of `error`: Retry-After (at least 1 s), WWW-Authenticate, whether the connection closes, and that
-    nobody is to guess its type."""
+    """The headers of `error`: Retry-After (at least 1 s), WWW-Authenticate, and that nobody is to guess its type."""
     headers = {"x-content-type-options": "nosniff"}
     if error.retry_after is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
     if error.status == 401:
         headers["www-authenticate"] = "Bearer"
-    if error.status in _CLOSING:
-        headers["connection"] = "close"
     return headers
+
+
+def closing(scope: Mapping[str, Any], error: Error) -> dict[str, str]:
+    """The header that ends the connection after `error`, where one is needed; HTTP/2 and later have none."""
+    ends = error.status in _CLOSING and scope.get("http_version", "1.1") in ("1.0", "1.1")
+    return {"connection": "close"} if ends else {}
 
 
 async def answer(
@@ -69,7 +72,9 @@ async def answer(
 async def answer_problem(scope: Scope, send: Send, error: Error, headers: Mapping[str, str] | None = None) -> None:
     """Answer `error` as problem+json."""
     body = json.dumps(problem_document(error, scope["path"]), ensure_ascii=False).encode()
-    await answer(send, error.status, body, PROBLEM, {**problem_headers(error), **(headers or {})})
+    await answer(
+        send, error.status, body, PROBLEM, {**problem_headers(error), **closing(scope, error), **(headers or {})}
+    )
 
 
 async def answer_failure(scope: Scope, send: Send, error: Exception) -> None:

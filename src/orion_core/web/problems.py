@@ -21,7 +21,7 @@ from orion_core.errors import (
     NotFound,
     TooLarge,
 )
-from orion_core.web.asgi import PROBLEM, problem_document, problem_headers
+from orion_core.web.asgi import PROBLEM, closing, problem_document, problem_headers
 
 log = logging.getLogger("orion.web")
 
@@ -81,7 +81,7 @@ def respond(request: Request[Any, Any, Any], error: Error, headers: dict[str, st
         problem_document(error, request.scope["path"]),
         status_code=error.status,
         media_type=PROBLEM,
-        headers={**problem_headers(error), **(headers or {})},
+        headers={**problem_headers(error), **closing(request.scope, error), **(headers or {})},
     )
 
 

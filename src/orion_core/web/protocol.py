@@ -85,6 +85,8 @@ class EdgeProtocol(HttpToolsProtocol):
         if self._state == _IDLE:
             self._began = self.loop.time()
             self._state, self._head_bytes = _HEAD, 0
+            # Nothing of the request before may stand in the answer to this one.
+            self.url, self.headers = b"", []
         if self._state == _HEAD:
             # A field whose line does not end is kept by the parser, whatever its length.
             self._head_bytes += len(data)
@@ -145,6 +147,7 @@ class EdgeProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is whole: it is refused, or its request begins."""
         method, version = self.parser.get_method(), self.parser.get_http_version()
+        self.scope["method"] = method.decode("ascii")
         try:
             check_head(method, version, self.url, self.headers)
             before = self.cycle

@@ -22,13 +22,15 @@ class RouteInfo:
     """What one method of one route declares.
 
     `template` is its path with names in braces, `max_body` the most bytes of a request body, None for any number;
-    `streams` says that bodies take as long as they move, `cookies` that the route reads cookies.
+    `streams` says that bodies take as long as they move, `cookies` that the route reads cookies, `open_ended` that its
+    last parameter is the rest of the path.
     """
 
     template: str
     max_body: int | None
     streams: bool
     cookies: bool
+    open_ended: bool
 
 
 @attrs.define
@@ -61,7 +63,7 @@ class RouteTable:
         return None
 
     def _add(self, route: HTTPRoute, max_body: int) -> None:
-        node = self._root
+        node, name = self._root, ""
         for part in route.path_components:
             name = part if isinstance(part, str) else _REST if part.type is Path else _ONE
             node = node.children.setdefault(name, _Node())
@@ -73,6 +75,7 @@ class RouteTable:
                     max_body if limit is Empty else limit,
                     bool(handler.opt.get(STREAMS)),
                     bool(handler.opt.get(COOKIES)),
+                    name == _REST,
                 )
 
 
