@@ -24,19 +24,22 @@ def client_ip(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
 
     Walks from the right over trusted proxies only; an entry that cannot be read means the peer.
     """
-    if not trusted or not _within(peer, trusted):
+    if not within(peer, trusted):
         return peer
     for entry in reversed([part.strip() for part in forwarded.split(",") if part.strip()]):
         try:
             ipaddress.ip_address(entry)
         except ValueError:
             return peer
-        if not _within(entry, trusted):
+        if not within(entry, trusted):
             return entry
     return peer
 
 
-def _within(address: str, trusted: Sequence[Network]) -> bool:
+def within(address: str, trusted: Sequence[Network]) -> bool:
+    """Whether `address` is one of a trusted proxy."""
+    if not trusted:
+        return False
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
