@@ -24,7 +24,7 @@ def client_ip(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
 
     Walks from the right over trusted proxies only; an entry that cannot be read means the peer.
     """
-    if not trusted or not is_trusted(peer, trusted):
+    if not is_trusted(peer, trusted):
         return peer
     for entry in reversed([part.strip() for part in forwarded.split(",") if part.strip()]):
         try:
@@ -40,7 +40,9 @@ def client_ip(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
 
 
 def is_trusted(address: str, trusted: Sequence[Network]) -> bool:
-    """Whether `address` is one of the networks in `trusted`."""
+    """Whether `address` is in one of the networks in `trusted`."""
+    if not trusted:
+        return False
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

@@ -18,7 +18,7 @@ from orion_core.contracts.platform import PROXIED
 from orion_core.request_timeout import parse_request_timeout
 from orion_core.web import access_log
 from orion_core.web.asgi import App, Message, Receive, Scope, Send, answer_failure, header, joined
-from orion_core.web.client_ip import Network, client_ip
+from orion_core.web.client_ip import Network, client_ip, is_trusted
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -83,8 +83,11 @@ def _context(scope: Scope, trusted: Sequence[Network]) -> Context:
     valid = TRACEPARENT.fullmatch(traceparent)
     parent = child_traceparent(traceparent) if valid else new_traceparent()
     peer = scope["client"][0] if scope.get("client") else ""
-    # Only ever less than our own limit: a gateway in front has begun to count before us.
-    left = min(TOTAL, parse_request_timeout(header(scope, b"x-request-timeout")) or TOTAL)
+    left = TOTAL
+    if is_trusted(peer, trusted):
+        # Never more than our own limit; and never from just anybody: with no time at all a stranger could make calls
+        # time out by the dozen, until the breakers in front of services open for everybody.
+        left = min(TOTAL, parse_request_timeout(header(scope, b"x-request-timeout")) or TOTAL)
     return Context(
         actor=ANONYMOUS,
         # Without an id from the client the trace's own id serves, so that one search finds both.

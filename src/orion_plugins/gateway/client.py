@@ -65,6 +65,10 @@ class ClientGone(Exception):
     """The client left before its answer was whole; the call to the upstream was given up."""
 
 
+class ClientSlow(Exception):
+    """The client did not send its body in the time of the request, while the upstream was ready for it."""
+
+
 class Unsendable(Exception):
     """What was given does not make one well-formed request; the fault is on the client's side."""
 
@@ -128,5 +132,5 @@ class Transport(Protocol):
         it goes on as X-Request-Timeout. It moves on with every 64 KiB of a body, either way, so that it ends what
         stands still or drips, but no stream.
 
-        Raises an `UpstreamError`, `ClientGone`, `Unsendable`, and whatever the body raises.
+        Raises an `UpstreamError`, `ClientGone`, `ClientSlow`, `Unsendable`, and whatever the body raises.
         """

@@ -11,6 +11,7 @@ from httptools import HttpParserError, HttpResponseParser
 from orion_plugins.gateway.client import (
     BodyMismatch,
     ClientGone,
+    ClientSlow,
     Gone,
     UpstreamBroken,
     UpstreamTimeout,
@@ -137,7 +138,9 @@ class Connection(asyncio.Protocol):
             return
         waiting = self._reading and (self._sent or not self._writable)
         if self._deadline is not None and now >= self._deadline:
-            self.fail(UpstreamTimeout("the deadline of the request passed"))
+            late = not self._sent and self._writable  # for the body: that is no fault of the upstream
+            passed = "the deadline of the request passed"
+            self.fail(ClientSlow(f"{passed} before its body") if late else UpstreamTimeout(passed))
         elif waiting and now - self.touched >= idle_timeout:
             self.fail(UpstreamTimeout(f"the upstream was silent for {idle_timeout:g} s"))
         elif self._attendant is None and self._client_gone is not None and now > self._started:

@@ -16,6 +16,7 @@ from orion_plugins.gateway.client import (
     Body,
     BodyMismatch,
     ClientGone,
+    ClientSlow,
     Headers,
     Response,
     Transport,
@@ -26,6 +27,7 @@ from orion_plugins.gateway.fallback import Fallback, Kept
 from orion_plugins.gateway.headers import CREDENTIALS, content_length, to_client, to_upstream
 from orion_plugins.gateway.refusals import (
     Receive,
+    RequestLate,
     Scope,
     Send,
     UpstreamFailed,
@@ -89,6 +91,9 @@ class Proxy:
             request = await self._request(scope, receive)
             response = await self._ask(scope, request)
         except ClientGone:
+            return
+        except ClientSlow:
+            await answer(scope, send, RequestLate("the body did not arrive in time: send it without pauses"))
             return
         except Unsendable:
             await answer(scope, send, Malformed("the request cannot be forwarded as it was sent"))

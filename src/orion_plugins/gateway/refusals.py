@@ -56,6 +56,14 @@ class UpstreamFailed(Error):
     title = "Upstream error"
 
 
+class RequestLate(Error):
+    """The client did not send its body in time; answers 408."""
+
+    status = 408
+    code = "gateway.request_timeout"
+    title = "Request timeout"
+
+
 def refusal(service: str, error: UpstreamError) -> Error:
     """`error` in words for clients of `service`: the error itself may tell an address, so it is for logs only."""
     if isinstance(error, BreakerOpen):

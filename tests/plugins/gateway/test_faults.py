@@ -9,7 +9,7 @@ import pytest
 from chain import chained
 from faults import AFTER_WHICH_A_RETRY_MAY_COME, FAULTS, SILENT, faulty, says
 from test_proxy import Client
-from upstream import Upstream, serve_well, until
+from upstream import Upstream, held, serve_well, until
 
 from orion_core.context import Context, use
 from orion_plugins.gateway.client import UpstreamError
@@ -147,6 +147,19 @@ async def test_clients_that_leave_do_not_open_the_breaker() -> None:
             await ask(chain, client)
             await until(lambda count=count: upstream.wires[count].left)
         assert chain.circuit.state == "closed"
+
+
+async def test_clients_that_are_slow_to_send_do_not_open_the_breaker() -> None:
+    """G1, G50: 408 for those whose bodies never come, and nobody else pays for it."""
+    async with Upstream(held(b"")) as upstream, chained(upstream.url, timeout=0.05) as chain:
+        clients = [
+            Client("POST", "/shop", headers=[LENGTH], parts=[b"to be", b"never whole"], stall_at=1) for _ in range(25)
+        ]
+        await asyncio.gather(*[ask(chain, client) for client in clients])
+
+    assert {client.status for client in clients} == {408}
+    assert clients[0].problem["code"] == "gateway.request_timeout"
+    assert chain.circuit.state == "closed"
 
 
 async def test_our_own_limit_of_connections_does_not_open_the_breaker() -> None:

@@ -36,6 +36,8 @@ class Client:
     sent: list[Message] = attrs.field(factory=list)
     left: asyncio.Event = attrs.field(factory=asyncio.Event)
     given: int = 0
+    stall_at: int = -1
+    """The number of the part that never comes."""
 
     @property
     def scope(self) -> Scope:
@@ -51,7 +53,7 @@ class Client:
         }
 
     async def receive(self) -> Message:
-        if self.given < max(1, len(self.parts)):
+        if self.given != self.stall_at and self.given < max(1, len(self.parts)):
             part = self.parts[self.given] if self.parts else b""
             self.given += 1
             if isinstance(part, Exception):
