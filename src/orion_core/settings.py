@@ -104,7 +104,7 @@ class Settings:
     purge_url: str = attrs.field(
         default="gateway:",
         repr=_url,
-        metadata=_help("which caches are told to forget: none:, gateway:, or also the CDN at https://…"),
+        metadata=_help("which caches services tell to forget: gateway:, also the CDN at https://…, or none:"),
     )
     peers: Mapping[str, tuple[str, ...]] = attrs.field(
         factory=dict, converter=_peers, metadata=_help("services served elsewhere: name=url|url,name=url")

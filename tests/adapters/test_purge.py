@@ -14,7 +14,6 @@ from orion_core.adapters.cache_purge import CachePurge
 from orion_core.adapters.choose import open_purge
 from orion_core.adapters.http_purge import HttpPurge
 from orion_core.adapters.memory_cache import MemoryCache
-from orion_core.adapters.no_purge import NoPurge
 from orion_core.errors import StartRefused
 from orion_core.ports.purge import PurgeUnavailable
 from orion_core.purge_marks import LONGEST, PurgeMarks, path_of
@@ -71,12 +70,6 @@ async def test_a_cache_that_is_away_is_told_without_the_password() -> None:
     with pytest.raises(PurgeUnavailable) as caught:
         await purge.purge(urls=["https://x/a"])
     assert "secret" not in str(caught.value)
-    await purge.aclose()
-
-
-async def test_without_a_cache_nothing_happens() -> None:
-    purge = NoPurge()
-    await purge.purge(urls=["https://x/a"], tags=["t"])
     await purge.aclose()
 
 

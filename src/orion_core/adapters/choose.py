@@ -180,16 +180,12 @@ async def open_blobs(settings: Settings, clock: Clock) -> Blobs:
 
 async def open_purge(settings: Settings, cache: Cache, clock: Clock) -> Purge:
     """The way shared caches are told to forget: the gateway's own, through `cache`, and a CDN in front of it."""
-    if settings.purge_url.startswith("none:"):
-        from orion_core.adapters.no_purge import NoPurge
-
-        return NoPurge()
     from orion_core.adapters.cache_purge import CachePurge
     from orion_core.purge_marks import PurgeMarks
 
     marks = PurgeMarks(cache, clock)
-    if settings.purge_url.startswith("gateway:"):
-        return CachePurge(marks)
+    if settings.purge_url.startswith(("gateway:", "none:")):
+        return CachePurge(marks)  # with none: no service orders anything, and administrators still may
     if not settings.public_url:
         # A cache knows whole addresses, and would forget nothing without a word.
         raise StartRefused(["ORION_PURGE_URL needs ORION_PUBLIC_URL: set the base URL under which the cache is asked"])

@@ -83,6 +83,8 @@ class Receiving:
 async def serve(send: Any, entry: Entry, extra: Sequence[tuple[bytes, bytes]], *, head: bool, known: bool) -> None:
     """Answer with `entry` and the `extra` fields: without its body to `head`, as 304 if it is `known` to the client."""
     headers = [field for field in entry.headers if not known or field[0] in _IN_304]
+    if entry.body and not known and not policy.first(entry.headers, b"content-length"):
+        headers.append((b"content-length", b"%d" % len(entry.body)))  # it came in chunks
     await send({"type": "http.response.start", "status": 304 if known else entry.status, "headers": [*headers, *extra]})
     await send({"type": "http.response.body", "body": b"" if head or known else entry.body})
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import email.utils
+import functools
+import types
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
@@ -37,14 +39,21 @@ def directives(headers: Headers) -> Directives:
 
     One that is given twice with different arguments has none that counts (section 4.2.1).
     """
-    found: dict[str, str] = {}
-    for part in _listed(b",".join(fields(headers, b"cache-control")).decode("latin-1")):
-        name, _, argument = part.partition("=")
-        name, argument = name.strip().lower(), argument.strip().strip('"')
-        found[name] = "" if name in found and found[name] != argument else argument
+    found = _directives(b",".join(fields(headers, b"cache-control")))
     if not found and b"no-cache" in first(headers, b"pragma").lower():
         return {"no-cache": ""}  # section 5.4
     return found
+
+
+@functools.lru_cache(maxsize=1024)
+def _directives(text: bytes) -> Directives:
+    # The same few lines come again and again, and nobody changes what is given out.
+    found: dict[str, str] = {}
+    for part in _listed(text.decode("latin-1")):
+        name, _, argument = part.partition("=")
+        name, argument = name.strip().lower(), argument.strip().strip('"')
+        found[name] = "" if name in found and found[name] != argument else argument
+    return types.MappingProxyType(found)
 
 
 def seconds(given: Directives, name: str) -> int | None:

@@ -46,10 +46,7 @@ async def _purge(order: PurgeOrder) -> None:
     from orion_core.cli.configured import configured
     from orion_core.cli.embed import serving
 
-    settings = configured().settings
-    if settings.cache_url.startswith("memory:"):
+    if configured().settings.cache_url.startswith("memory:"):
         raise StartRefused([_IN_MEMORY])
-    if settings.purge_url.startswith("none:"):
-        raise StartRefused(["ORION_PURGE_URL is none:, so nothing is told to forget: set it to gateway:"])
     async with serving("gateway") as platform:
         await platform.purge.purge(urls=order.urls, tags=order.tags)

@@ -184,7 +184,9 @@ class ResponseCache:
                 found = None
             brought = found if found is not None and found.asked_ms >= brought.asked_ms else ALONE
         if isinstance(brought, Entry):
-            await self._hit(asked, brought, "hit")
+            # The leader brought nothing newer than what was there: it stands in for a failure.
+            old = entry is not None and brought.asked_ms <= entry.asked_ms
+            await self._hit(asked, brought, "stale" if old else "hit", fallback=old)
         else:
             await self._fill(asked, entry, None)
 
@@ -210,7 +212,7 @@ class ResponseCache:
             status = error.status if isinstance(error, Error) else 500
             if fill.status or status < 500 or entry is None or not self._stands_in(entry):
                 raise
-            await self._hit(asked, entry, "stale", fallback=True)
+            await self._stand_in(asked, entry, flight)
             return
         finally:
             if inner is not scope:
@@ -250,7 +252,7 @@ class ResponseCache:
         self, asked: Asked, entry: Entry, fill: Fill, flight: Flight[Entry] | None, asked_ms: int
     ) -> None:
         if fill.status != 304:
-            await self._hit(asked, entry, "stale", fallback=True)
+            await self._stand_in(asked, entry, flight)
         elif not policy.freshens(entry.headers, fill.headers):
             # It speaks of something else than what is stored: ask again, for everything.
             await self._fill(asked, None, flight)
@@ -281,6 +283,12 @@ class ResponseCache:
             extra.append((b"x-orion-fallback", b"stale"))
         known = bool(asked.conditions) and policy.not_modified(entry.headers, asked.conditions)
         await serve(asked.send, entry, extra, head=asked.method == "HEAD", known=known and entry.status == 200)
+
+    async def _stand_in(self, asked: Asked, entry: Entry, flight: Flight[Entry] | None) -> None:
+        """Answer with `entry` in place of a failure, and let those who wait do so too: they would fail one by one."""
+        if flight is not None:
+            flight.land(entry)
+        await self._hit(asked, entry, "stale", fallback=True)
 
     def _stands_in(self, entry: Entry) -> bool:
         now_ms = self._store.now_ms()

@@ -326,6 +326,35 @@ async def test_a_stale_answer_stands_in_for_a_failing_application(failing: BaseE
     assert answer["x-orion-fallback"] == "stale"
 
 
+async def test_all_who_wait_for_a_failing_application_get_what_is_stored() -> None:
+    """G70: they do not fail one after the other."""
+    front = Front(origin := Origin(rule="max-age=60, stale-if-error=30", more=TAG))
+    await front.ask()
+    front.pass_(80)
+    origin.gate, origin.failing = asyncio.Event(), Unavailable("away")
+    waiting = [asyncio.ensure_future(front.ask()) for _ in range(10)]
+    origin.reached.clear()
+    await origin.reached.wait()
+    origin.gate.set()
+    answers = await asyncio.gather(*waiting)
+
+    assert {(answer.body, answer["x-orion-fallback"]) for answer in answers} == {(b"body", "stale")}
+    assert len(origin.asked) == 2
+
+
+async def test_an_answer_that_came_in_chunks_is_given_with_its_length() -> None:
+    """G70."""
+
+    async def chunked(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"cache-control", b"public, max-age=60")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"whole", "more_body": False})
+
+    front = Front(chunked)
+
+    assert [(await front.ask())["content-length"] for _ in range(2)] == ["", "5"]
+
+
 async def test_where_stale_answers_are_forbidden_the_failure_is_told() -> None:
     """G70: must-revalidate, and past the time that is allowed."""
     for rule, passed in (("max-age=60, must-revalidate, stale-if-error=30", 61), ("max-age=60, stale-if-error=5", 66)):
