@@ -14,7 +14,7 @@ from __future__ import annotations
 import hmac
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -83,7 +83,7 @@ class Refreshing:
     keyring: Keyring
     settings: AuthSettings
     sessions: Sessions
-    tokens: Callable[[Account, Issued], Tokens]
+    tokens: Callable[[Account, Issued], Awaitable[Tokens]]
 
     async def refresh(self, token: str, client: Client) -> Tokens:
         """See `Auth.refresh`."""
@@ -127,7 +127,7 @@ class Refreshing:
             signed_in_at=row["created_at"],
             amr=tuple(json.loads(row["amr"])),
         )
-        issued = self.tokens(Account(row["user_id"], row["email"]), Issued(grant, successor))
+        issued = await self.tokens(Account(row["user_id"], row["email"]), Issued(grant, successor))
         sealed = None
         if self.settings.refresh_grace:
             pair = Successor(issued.access_token, successor)

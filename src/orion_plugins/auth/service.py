@@ -126,7 +126,7 @@ class AuthService(AccessService, Auth):
         async with self.db.transaction():
             account = await self._open_account(address, password_hash, data.name)
             issued = await self._start_session(account.id, 1, client)
-        return self._tokens(account, issued)
+        return await self._tokens(account, issued)
 
     async def login(self, data: Login, client: Client = "token") -> Tokens:
         """See `Auth.login`."""
@@ -150,7 +150,7 @@ class AuthService(AccessService, Auth):
             issued = await self._start_session(user["id"], user["version"], client) if claimed else None
         if issued is None:
             raise await self._refused(user, matches)
-        return self._tokens(Account(user["id"], user["email"]), issued)
+        return await self._tokens(Account(user["id"], user["email"]), issued)
 
     async def refresh(self, refresh_token: str, client: Client = "token") -> Tokens:
         """See `Auth.refresh`."""
@@ -316,7 +316,7 @@ class AuthService(AccessService, Auth):
         found: dict[str, Any] | None = await User.select(*columns).where(User.email_key == address.key).first()
         return found
 
-    def _tokens(self, account: Account, issued: Issued) -> Tokens:
+    async def _tokens(self, account: Account, issued: Issued) -> Tokens:
         ttl = self.settings.access_ttl
         return Tokens(
             user=account,

@@ -70,7 +70,7 @@ async def new_session(service: AuthService, user_id: UUID) -> Tokens:
     async with service.db.transaction():
         issued = await service._start_session(user_id, 1, "token")
     [account] = await rows(service.db, "SELECT email FROM users WHERE id = $1", user_id)
-    return service._tokens(Account(user_id, account["email"]), issued)
+    return await service._tokens(Account(user_id, account["email"]), issued)
 
 
 # Rotation
