@@ -17,8 +17,15 @@ from orion_core.errors import Error
 
 def declared(contract: type) -> list[type]:
     """The classes of a contract's module, in the order in which they stand there."""
-    module = sys.modules[contract.__module__]
-    return [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
+    # A contract may have parts in modules of their own.
+    modules = dict.fromkeys(base.__module__ for base in contract.__mro__)
+    return [
+        item
+        for module in modules
+        if module.startswith("orion_core.contracts.") or module == contract.__module__
+        for item in vars(sys.modules[module]).values()
+        if isinstance(item, type) and item.__module__ == module
+    ]
 
 
 def show(hint: Any) -> str:

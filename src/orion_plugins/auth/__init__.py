@@ -2,10 +2,11 @@
 
 Does: opens accounts, checks passwords (bcrypt over a peppered HMAC), issues access tokens (JWTs signed with Ed25519)
 and refresh tokens, ends sessions, says what a session may do, publishes its keys, and keeps the security audit log.
+Changes and resets passwords, verifies and changes addresses by mail, and makes those wait who guess.
 
-Asks: no other service.
+Asks: notifications, for mail.
 
-Tells: `user.registered`, `auth.session_started`, `auth.session_revoked`, `auth.access_changed`.
+Tells: `user.registered`, `user.email_changed`, `auth.session_started`, `auth.session_revoked`, `auth.access_changed`.
 
 Hears: `user.erased`, which closes and anonymises the account.
 """

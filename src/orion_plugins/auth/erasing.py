@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from orion_plugins.auth.audit import record
-from orion_plugins.auth.tables import ERASED, AuditLog, RefreshToken, Session, User
+from orion_plugins.auth.tables import ERASED, AuditLog, Flow, RefreshToken, Session, User
 
 
 async def erase_account(user_id: UUID, now: datetime) -> list[UUID] | None:
@@ -43,6 +43,7 @@ async def erase_account(user_id: UUID, now: datetime) -> list[UUID] | None:
         )
         # After the sessions: a refresh takes their row first, so none can add another token any more.
         await RefreshToken.delete().where(RefreshToken.session_id.is_in([each["id"] for each in sessions]))
+    await Flow.delete().where(Flow.user_id == user_id)
     origin = (AuditLog.ip_address, AuditLog.other_ip_address, AuditLog.user_agent, AuditLog.request_id)
     await AuditLog.update(dict.fromkeys(origin, "")).where(
         (AuditLog.user_id == user_id) | (AuditLog.actor == f"user:{user_id}")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orion_core.plugin import Plugin, hookimpl
+from orion_plugins.auth.account_routes import AccountRoutes
+from orion_plugins.auth.mailed_routes import MailedRoutes
 from orion_plugins.auth.routes import AuthRoutes, KeyRoutes
 from orion_plugins.auth.service import AuthService
 from orion_plugins.auth.settings import AuthSettings
-from orion_plugins.auth.tables import AuditLog, RefreshToken, Session, User
+from orion_plugins.auth.tables import AuditLog, Flow, RefreshToken, Session, Throttle, User
 
 if TYPE_CHECKING:
     import typer
@@ -20,8 +22,8 @@ def orion_plugin() -> Plugin:
     return Plugin(
         "auth",
         service=AuthService,
-        routes=[AuthRoutes, KeyRoutes],
-        tables=[User, Session, RefreshToken, AuditLog],
+        routes=[AuthRoutes, AccountRoutes, MailedRoutes, KeyRoutes],
+        tables=[User, Session, RefreshToken, AuditLog, Throttle, Flow],
         migrations="orion_plugins.auth.migrations",
         settings=AuthSettings,
         permissions=["accounts:read", "accounts:write"],

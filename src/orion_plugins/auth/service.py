@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import unicodedata
 from datetime import datetime, timedelta
 from typing import Any, Self
 from uuid import UUID
@@ -24,30 +23,49 @@ from orion_core.contracts.auth import (
     Me,
     PublicKey,
     Register,
+    Registration,
     SessionRevoked,
     SessionStarted,
     Tokens,
-    UserRegistered,
 )
+from orion_core.contracts.auth_accounts import (
+    ChangeEmail,
+    ChangePassword,
+    EmailChange,
+    ForgotPassword,
+    FreshAccess,
+    MailedToken,
+    Pending,
+    ResendVerification,
+    ResetPassword,
+    StepDone,
+    Verified,
+    VerifyEmail,
+)
+from orion_core.contracts.notifications import Notifications
 from orion_core.contracts.users import UserErased
-from orion_core.errors import Conflict, Forbidden, Unauthenticated
+from orion_core.errors import Conflict, Error, Forbidden, Unauthenticated
 from orion_core.events import Events, on
 from orion_core.ids import new_id
-from orion_core.jobs import job
+from orion_core.jobs import Jobs, job
 from orion_core.keyring import Keyring
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_core.settings import Settings
 from orion_plugins.auth import sessions
+from orion_plugins.auth.account_parts import AccountParts, account_parts
+from orion_plugins.auth.attempts import Attempt
 from orion_plugins.auth.audit import record
 from orion_plugins.auth.emails import Address, normalise, normalised_or_none
 from orion_plugins.auth.erasing import erase_account
+from orion_plugins.auth.flow_kinds import RESET
 from orion_plugins.auth.hashing import HashingPool
-from orion_plugins.auth.passwords import check_new_password, decoy, hash_password, needs_rehash, verify_password
+from orion_plugins.auth.passwords import decoy, hash_password, needs_rehash, verify_password
+from orion_plugins.auth.redirects import check_redirect
 from orion_plugins.auth.roles import ADMIN, permissions_of
-from orion_plugins.auth.settings import AuthSettings
+from orion_plugins.auth.settings import IMMEDIATE, AuthSettings
 from orion_plugins.auth.tables import ACTIVE, ERASED, User
-from orion_plugins.auth.tokens import access_token, is_refresh_token, public_key
+from orion_plugins.auth.tokens import Grant, access_token, is_refresh_token, public_key
 
 PASSWORD = ("pwd",)
 # Asked with every request where auth is served, so written out: building it anew costs many times its execution.
@@ -57,24 +75,38 @@ WHERE s.id = $1 AND s.revoked_at IS NULL
 """
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class AuthService(Auth):
     """Keeps `Auth` on one database. Passwords are hashed before any transaction begins."""
 
     db: Database
     events: Events
+    jobs: Jobs
     clock: Clock
     keyring: Keyring
+    notifications: Notifications
     settings: AuthSettings
     platform: Settings
-    _hashing: HashingPool = attrs.field(
-        init=False,
-        repr=False,
-        default=attrs.Factory(lambda self: HashingPool(queue=self.settings.hashing_queue), takes_self=True),
-    )
-    _decoy: str = attrs.field(
-        init=False, repr=False, default=attrs.Factory(lambda self: decoy(self.keyring.pepper[0]), takes_self=True)
-    )
+    _hashing: HashingPool = attrs.field(init=False, repr=False)
+    _decoy: str = attrs.field(init=False, repr=False)
+    _parts: AccountParts = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._hashing = HashingPool(queue=self.settings.hashing_queue)
+        self._decoy = decoy(self.keyring.pepper[0])
+        self._parts = account_parts(
+            db=self.db,
+            events=self.events,
+            jobs=self.jobs,
+            clock=self.clock,
+            keyring=self.keyring,
+            notifications=self.notifications,
+            settings=self.settings,
+            platform=self.platform,
+            hashing=self._hashing,
+            mail_flow=self.mail_flow,
+            issue=self._issue,
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -83,41 +115,53 @@ class AuthService(Auth):
         await asyncio.to_thread(self._hashing.close)
 
     async def register(self, data: Register) -> Account:
-        """See `Auth.register`."""
         address, password_hash = await self._prepare(data)
         async with self.db.transaction():
-            return await self._open_account(address, password_hash, data.name)
+            return await self._parts.accounts.open(address, password_hash, data.name, self.clock.now())
 
     async def sign_up(self, data: Register) -> Tokens:
-        """See `Auth.sign_up`."""
         address, password_hash = await self._prepare(data)
         async with self.db.transaction():
-            account = await self._open_account(address, password_hash, data.name)
+            account = await self._parts.accounts.open(address, password_hash, data.name, self.clock.now())
             issued = await self._start_session(account.id, version=1)
         return self._tokens(account, issued)
 
+    async def request_account(self, data: Register) -> Registration:
+        if self.settings.registration == IMMEDIATE:
+            return Registration(tokens=await self.sign_up(data))
+        check_redirect(data.redirect_to, self.settings.redirects)
+        address, password_hash = await self._prepare(data)
+        return Registration(
+            pending=await self._parts.email_steps.register(address, password_hash, data.name, data.redirect_to)
+        )
+
     async def login(self, data: Login) -> Tokens:
-        """See `Auth.login`."""
-        address = normalised_or_none(data.email)
-        user = await self._find(address) if address else None
+        now, address = self.clock.now(), normalised_or_none(data.email)
+        attempt = self._parts.limits.attempt(address.key if address else data.email)
+        await self._parts.limits.admit(attempt, now)
+        user = await self._parts.accounts.find(address) if address else None
         # Whatever is wrong, one bcrypt of the same cost is computed and one row is written.
         stored = user["password_hash"] if user and user["password_hash"] else self._decoy
         peppers = self.keyring.pepper
         matches = await self._hashing.run(verify_password, data.password, stored, peppers)
         if user is None or not matches or user["status"] != ACTIVE:
-            raise await self._refused(user, matches)
+            raise await self._refused(user, matches, attempt)
         if needs_rehash(stored, peppers[0]):
             stored = await self._hashing.run(hash_password, data.password, peppers[0])
+        issued = None
         async with self.db.transaction():
+            allowed = await self._parts.limits.succeeded(attempt, now)
             # An account whose password or status changed since it was read has another version.
             claimed = (
                 await User.update({User.password_hash: stored})
                 .where(User.id == user["id"], User.version == user["version"], User.status == ACTIVE)
                 .returning(User.id)
             )
-            issued = await self._start_session(user["id"], user["version"]) if claimed else None
+            if allowed and claimed:
+                await self._parts.flows.end(user["id"], RESET)
+                issued = await self._start_session(user["id"], user["version"])
         if issued is None:
-            raise await self._refused(user, matches)
+            raise await self._refused(user, matches, attempt, allowed=allowed)
         return self._tokens(Account(user["id"], user["email"]), issued)
 
     async def refresh(self, refresh_token: str) -> Tokens:
@@ -148,6 +192,30 @@ class AuthService(Auth):
         for session_id in ended:
             async with self.db.transaction():
                 await self._end_session(session_id, "logout", now)
+
+    async def change_password(self, data: ChangePassword) -> FreshAccess:
+        return await self._parts.password_steps.change(data)
+
+    async def forgot_password(self, data: ForgotPassword) -> None:
+        await self._parts.password_steps.forgot(data)
+
+    async def reset_password(self, data: ResetPassword) -> StepDone:
+        return await self._parts.password_steps.reset(data)
+
+    async def verify_email(self, data: VerifyEmail) -> Verified:
+        return await self._parts.email_steps.verify(data)
+
+    async def resend_verification(self, data: ResendVerification) -> Pending:
+        return await self._parts.email_steps.resend(data)
+
+    async def change_email(self, data: ChangeEmail) -> None:
+        await self._parts.email_changes.ask(data)
+
+    async def confirm_email_change(self, data: MailedToken) -> EmailChange:
+        return await self._parts.email_changes.confirm(data)
+
+    async def revert_email_change(self, data: MailedToken) -> StepDone:
+        return await self._parts.email_changes.revert(data)
 
     async def me(self) -> Me:
         """See `Auth.me`."""
@@ -183,11 +251,13 @@ class AuthService(Auth):
         if current().actor.kind != "system":
             raise Forbidden("only the system itself may make administrators")
         address = normalise(data.email)
-        if await self._find(address) is None:
+        if await self._parts.accounts.find(address) is None:
             _, password_hash = await self._prepare(data)
             try:
                 async with self.db.transaction():
-                    return await self._open_account(address, password_hash, data.name, (ADMIN,))
+                    return await self._parts.accounts.open(
+                        address, password_hash, data.name, self.clock.now(), roles=(ADMIN,)
+                    )
             except EmailTaken:
                 pass  # somebody was faster: that account gets the role
         async with self.db.transaction():
@@ -203,41 +273,22 @@ class AuthService(Auth):
             await self.events.publish(SessionRevoked(session_id, event.user_id, "erased"))
         await self.events.publish(AccessChanged(event.user_id))
 
+    @job(retries=8)
+    async def mail_flow(self, flow_id: UUID) -> None:
+        """Have the mail of a mailed step sent."""
+        await self._parts.mails.send(flow_id, self.clock.now())
+
     @job(every=timedelta(hours=1))
     async def purge(self) -> None:
-        """Delete sessions that are over."""
-        await sessions.purge(self.db, self.clock.now())
+        """Delete what is over: sessions, mailed steps, counters of attempts."""
+        now = self.clock.now()
+        await sessions.purge(self.db, now)
+        await self._parts.flows.purge(now)
+        await self._parts.throttles.purge(now)
 
     async def _prepare(self, data: Register) -> tuple[Address, str]:
         address = normalise(data.email)
-        check_new_password(data.password)
-        return address, await self._hashing.run(hash_password, data.password, self.keyring.pepper[0])
-
-    async def _open_account(
-        self, address: Address, password_hash: str, name: str, roles: tuple[str, ...] = ()
-    ) -> Account:
-        now = self.clock.now()
-        user_id = new_id()
-        added = (
-            await User.insert(
-                User(
-                    id=user_id,
-                    email=address.email,
-                    email_key=address.key,
-                    password_hash=password_hash,
-                    roles=json.dumps(roles),
-                    created_at=now,
-                    updated_at=now,
-                )
-            )
-            .on_conflict(target=User.email_key, action="DO NOTHING")
-            .returning(User.id)
-        )
-        if not added:
-            raise EmailTaken("there is an account with this address: sign in, or use another one")
-        await record("registered", now, user_id=user_id, method=PASSWORD[0])
-        await self.events.publish(UserRegistered(user_id, address.email, _name(name), now))
-        return Account(user_id, address.email)
+        return address, await self._parts.passwords.choose(data.password, address.email)
 
     async def _start_session(self, user_id: UUID, version: int) -> sessions.Issued:
         now = self.clock.now()
@@ -270,18 +321,23 @@ class AuthService(Auth):
             )
             await self._end_session(family.session_id, "refresh_reuse", now)
 
-    async def _refused(self, user: dict[str, Any] | None, matches: bool) -> InvalidCredentials:
+    async def _refused(
+        self, user: dict[str, Any] | None, matches: bool, attempt: Attempt, *, allowed: bool = True
+    ) -> Error:
         if user is None:
             reason = "unknown_account"
         elif not user["password_hash"]:
             reason = "no_password"
         elif not matches:
             reason = "wrong_password"
+        elif not allowed:
+            reason = "too_early"
         else:
             reason = "account_closed"
         # The same statements whoever it is. They take the account's row: who was erased meanwhile is named no more.
-        user_id = user["id"] if user else new_id()
+        user_id, now = user["id"] if user else new_id(), self.clock.now()
         async with self.db.transaction():
+            too_many = await self._parts.limits.failed(attempt, now)
             there = (
                 await User.update({User.version: User.version})
                 .where(User.id == user_id, User.status != ERASED)
@@ -289,16 +345,16 @@ class AuthService(Auth):
             )
             await record(
                 "signed_in",
-                self.clock.now(),
+                now,
                 outcome="failure",
                 user_id=user_id if there else None,
                 reason=reason,
                 method=PASSWORD[0],
             )
-        return InvalidCredentials("the email address or the password is wrong")
+        return too_many or InvalidCredentials("the email address or the password is wrong")
 
     async def _grant(self, address: Address, role: str) -> Account:
-        user = await self._find(address)
+        user = await self._parts.accounts.find(address)
         if user is None:
             raise Unauthenticated("the account is closed")
         roles = _roles(user)
@@ -315,25 +371,19 @@ class AuthService(Auth):
             await self.events.publish(AccessChanged(user["id"]))
         return Account(user["id"], user["email"])
 
-    async def _find(self, address: Address) -> dict[str, Any] | None:
-        columns = (User.id, User.email, User.password_hash, User.roles, User.status, User.version)
-        found: dict[str, Any] | None = await User.select(*columns).where(User.email_key == address.key).first()
-        return found
-
     def _tokens(self, account: Account, issued: sessions.Issued) -> Tokens:
-        ttl = self.settings.access_ttl
+        fresh = self._issue(issued.grant)
         return Tokens(
             user=account,
-            access_token=access_token(
-                issued.grant,
-                self.keyring.signing[0],
-                issuer=self.platform.issuer,
-                now=self.clock.now(),
-                ttl=ttl,
-            ),
+            access_token=fresh.access_token,
             refresh_token=issued.refresh_token,
-            expires_in=int(ttl.total_seconds()),
+            expires_in=fresh.expires_in,
         )
+
+    def _issue(self, grant: Grant) -> FreshAccess:
+        ttl, now = self.settings.access_ttl, self.clock.now()
+        token = access_token(grant, self.keyring.signing[0], issuer=self.platform.issuer, now=now, ttl=ttl)
+        return FreshAccess(token, expires_in=int(ttl.total_seconds()))
 
 
 class _Lost(Exception):
@@ -346,7 +396,3 @@ def _invalid_grant() -> InvalidGrant:
 
 def _roles(row: dict[str, Any]) -> tuple[str, ...]:
     return tuple(json.loads(row["roles"]))
-
-
-def _name(name: str) -> str:
-    return unicodedata.normalize("NFC", name.strip())

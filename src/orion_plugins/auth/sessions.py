@@ -144,6 +144,39 @@ async def revoke(session_id: UUID, reason: str, now: datetime) -> UUID | None:
     return ended[0]["user_id"] if ended else None
 
 
+async def revoke_all(user_id: UUID, reason: str, now: datetime, *, keep: UUID | None = None) -> list[UUID]:
+    """End all sessions of the account but `keep`; the ids of those that went on until now.
+
+    Call it after the account's row was changed in the same transaction: a sign-in that is under way then either has
+    its session here already or finds another version of the account.
+    """
+    wanted = (Session.user_id == user_id) & Session.revoked_at.is_null() & (Session.idle_expires_at > now)
+    if keep is not None:
+        wanted &= Session.id != keep
+    ended = await (
+        Session.update({Session.revoked_at: now, Session.revoked_reason: reason}).where(wanted).returning(Session.id)
+    )
+    return [row["id"] for row in ended]
+
+
+async def grant(session_id: UUID, user_id: UUID, version: int, now: datetime) -> Grant | None:
+    """What another access token of the session may say, at the `version` of its account; None when it has ended."""
+    session = await (
+        Session.select(Session.created_at, Session.amr)
+        .where(
+            (Session.id == session_id)
+            & (Session.user_id == user_id)
+            & Session.revoked_at.is_null()
+            & (Session.idle_expires_at > now)
+        )
+        .first()
+    )
+    if session is None:
+        return None
+    amr = tuple(json.loads(session["amr"]))
+    return Grant(user_id=user_id, session_id=session_id, version=version, signed_in_at=session["created_at"], amr=amr)
+
+
 async def purge(db: Database, now: datetime, *, batch: int = 1000) -> None:
     """Delete the sessions that are over, and their refresh tokens with them.
 

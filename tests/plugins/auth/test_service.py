@@ -35,6 +35,7 @@ from orion_core.contracts.auth import (
     Tokens,
     UserRegistered,
 )
+from orion_core.contracts.notifications import Notifications
 from orion_core.contracts.users import UserErased
 from orion_core.errors import Forbidden, Invalid, Unauthenticated
 from orion_core.keyring import Keyring
@@ -42,10 +43,12 @@ from orion_core.migrate import CORE, MigrationApp, up
 from orion_core.migrate_new import drift
 from orion_core.outbox import Outbox
 from orion_core.ports.database import Database
+from orion_core.queue import JobQueue
 from orion_core.settings import Settings
 from orion_core.testing.clock import MovableClock
 from orion_core.testing.databases import postgres_database
 from orion_core.testing.engines import rows, told
+from orion_core.testing.fake import Fake
 from orion_plugins.auth import service as service_module
 from orion_plugins.auth import sessions
 from orion_plugins.auth.plugin import orion_plugin
@@ -68,8 +71,10 @@ async def serving(db: Database, **settings: Any) -> AsyncIterator[AuthService]:
     service = AuthService(
         db=db,
         events=Outbox("auth", Auth, db, clock),
+        jobs=JobQueue("auth", db, clock),
         clock=clock,
         keyring=Keyring.generate(),
+        notifications=Fake(Notifications),
         settings=AuthSettings(**settings),
         platform=Settings(public_url="https://x.org"),
     )
