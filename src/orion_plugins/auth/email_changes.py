@@ -56,7 +56,7 @@ class EmailChanges:
     async def ask(self, data: ChangeEmail) -> None:
         """See `AccountOperations.change_email`."""
         check_redirect(data.redirect_to, self._settings.redirects)
-        now, user, new = self._clock.now(), await self._accounts.own(), normalise(data.new_email)
+        now, user, new = self._clock.now(), await self._accounts.own(), normalise(data.new_email, field="new_email")
         if new.email == user["email"]:
             raise invalid("new_email", "same", "is the address that the account has")
         session = current().actor.session

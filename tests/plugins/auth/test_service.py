@@ -16,13 +16,26 @@ from uuid import UUID, uuid4
 import bcrypt
 import jwt
 import pytest
+from auth_kit import (
+    ADA,
+    BOTH,
+    CLIENT,
+    MIGRATIONS,
+    PASSWORD,
+    SERVICE,
+    access,
+    audit,
+    auth,
+    auth_on,
+    claims,
+    person,
+    published,
+)
 
-from orion_core.adapters.sqlite import SqliteDatabase
 from orion_core.context import ANONYMOUS, SYSTEM, Actor, Context, acting, use
 from orion_core.contracts.auth import (
     Access,
     AccessChanged,
-    Auth,
     EmailTaken,
     HashingBusy,
     InvalidCredentials,
@@ -35,107 +48,15 @@ from orion_core.contracts.auth import (
     Tokens,
     UserRegistered,
 )
-from orion_core.contracts.notifications import Notifications
 from orion_core.contracts.users import UserErased
 from orion_core.errors import Forbidden, Invalid, Unauthenticated
-from orion_core.keyring import Keyring
-from orion_core.migrate import CORE, MigrationApp, up
 from orion_core.migrate_new import drift
-from orion_core.outbox import Outbox
-from orion_core.ports.database import Database
-from orion_core.queue import JobQueue
-from orion_core.settings import Settings
 from orion_core.testing.clock import MovableClock
-from orion_core.testing.databases import postgres_database
-from orion_core.testing.engines import rows, told
-from orion_core.testing.fake import Fake
+from orion_core.testing.engines import rows
 from orion_plugins.auth import service as service_module
 from orion_plugins.auth import sessions
 from orion_plugins.auth.plugin import orion_plugin
 from orion_plugins.auth.service import AuthService
-from orion_plugins.auth.settings import AuthSettings
-
-MIGRATIONS = "orion_plugins.auth.migrations"
-PASSWORD = "correct horse battery"
-ADA = Register("Ada@x.org", PASSWORD, " Ada ")
-SERVICE = Actor("service", "identity")
-CLIENT = Context(actor=ANONYMOUS, client_ip="192.0.2.7", user_agent="test/1", correlation_id="request-1")
-
-
-@asynccontextmanager
-async def serving(db: Database, **settings: Any) -> AsyncIterator[AuthService]:
-    await up(db, [CORE, MigrationApp("auth", MIGRATIONS)])
-    for table in orion_plugin().tables:
-        table._meta.db = db.engine  # type: ignore[attr-defined]  # Piccolo has no public way
-    clock = MovableClock()
-    service = AuthService(
-        db=db,
-        events=Outbox("auth", Auth, db, clock),
-        jobs=JobQueue("auth", db, clock),
-        clock=clock,
-        keyring=Keyring.generate(),
-        notifications=Fake(Notifications),
-        settings=AuthSettings(**settings),
-        platform=Settings(public_url="https://x.org"),
-    )
-    async with service:
-        yield service
-
-
-@asynccontextmanager
-async def auth(folder: Path, **settings: Any) -> AsyncIterator[AuthService]:
-    db = await SqliteDatabase.open(folder / "auth.db", synchronous="NORMAL")
-    try:
-        async with serving(db, **settings) as service:
-            yield service
-    finally:
-        await db.aclose()
-
-
-@asynccontextmanager
-async def auth_on_postgres() -> AsyncIterator[AuthService]:
-    from orion_core.adapters.postgres import PostgresDatabase
-
-    async with postgres_database() as url:
-        db = await PostgresDatabase.open(url)
-        try:
-            async with serving(db) as service:
-                yield service
-        finally:
-            await db.aclose()
-
-
-@asynccontextmanager
-async def auth_on(database: str, folder: Path) -> AsyncIterator[AuthService]:
-    async with auth_on_postgres() if database == "postgresql" else auth(folder) as service:
-        yield service
-
-
-BOTH = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-
-
-def claims(tokens: Tokens) -> dict[str, Any]:
-    found: dict[str, Any] = jwt.decode(tokens.access_token, options={"verify_signature": False})
-    return found
-
-
-def person(tokens: Tokens) -> Actor:
-    return Actor("user", str(tokens.user.id), session=claims(tokens)["sid"])
-
-
-async def access(service: AuthService, tokens: Tokens) -> Access:
-    found = claims(tokens)
-    with acting(SERVICE):
-        return await service.access(UUID(found["sid"]), found["ver"])
-
-
-async def published(service: AuthService, cls: type[Any]) -> list[Any]:
-    return await told({"auth": service.db}, cls)
-
-
-async def audit(service: AuthService) -> list[tuple[str, str, str]]:
-    found = await rows(service.db, "SELECT action, outcome, reason FROM auth_audit_logs ORDER BY id")
-    return [(row["action"], row["outcome"], row["reason"]) for row in found]
 
 
 async def everything(service: AuthService) -> dict[str, list[dict[str, Any]]]:
