@@ -136,8 +136,6 @@ class EmailSteps:
             )
         except EmailTaken as error:
             raise AddressTaken("meanwhile there is an account with this address: sign in") from error
-        # Whatever else was begun for this address came to nothing.
-        await Flow.delete().where(
-            (Flow.email_key == flow.email_key) & (Flow.kind == REGISTRATION.name) & Flow.used_at.is_null()
-        )
+        # Other registrations of the address stay until they expire: they can open nothing any more, and whoever confirms
+        # one at this moment holds its row.
         return Verified(account.email, flow.redirect_to)

@@ -38,7 +38,9 @@ CLIENT = Context(actor=ANONYMOUS, client_ip="192.0.2.7", user_agent="test/1", co
 
 
 @asynccontextmanager
-async def serving(db: Database, **settings: Any) -> AsyncIterator[AuthService]:
+async def serving(
+    db: Database, *, notifications: Notifications | None = None, **settings: Any
+) -> AsyncIterator[AuthService]:
     await up(db, [CORE, MigrationApp("auth", MIGRATIONS)])
     for table in orion_plugin().tables:
         table._meta.db = db.engine  # type: ignore[attr-defined]  # Piccolo has no public way
@@ -50,7 +52,7 @@ async def serving(db: Database, **settings: Any) -> AsyncIterator[AuthService]:
         jobs=JobQueue("auth", db, clock),
         clock=clock,
         keyring=Keyring.generate(),
-        notifications=Fake(Notifications),
+        notifications=notifications or Fake(Notifications),
         settings=AuthSettings(**settings),
         platform=Settings(public_url="https://x.org"),
     )
