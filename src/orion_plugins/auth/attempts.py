@@ -45,10 +45,14 @@ class SignInLimits:
             self._throttles.key("sign-in|network", source) if source else "",
         )
 
-    async def admit(self, attempt: Attempt, now: datetime) -> None:
-        """Raise `TooManyAttempts` when the network address has to wait: so much for nothing is not even compared."""
+    async def admit(self, attempt: Attempt, now: datetime) -> bool:
+        """Whether the account may be tried now; if not, the comparison is made all the same, and does not count.
+
+        Raises `TooManyAttempts` when the network address has to wait: then not even the comparison is made.
+        """
         if attempt.network and (wait := await self._throttles.wait(attempt.network, now)):
             raise _too_many(wait)
+        return await self._throttles.wait(attempt.account, now) == 0
 
     async def failed(self, attempt: Attempt, now: datetime) -> TooManyAttempts | None:
         """Count a failure, in the running transaction; what to answer if the network address has to wait."""
@@ -62,8 +66,7 @@ class SignInLimits:
 
         Raises `TooManyAttempts` when the network address has to.
         """
-        await self.admit(attempt, now)
-        return await self._throttles.clear(attempt.account, now)
+        return await self.admit(attempt, now) and await self._throttles.clear(attempt.account, now)
 
     async def forgive(self, attempt: Attempt) -> None:
         """Forget the failures of the account, even while it has to wait."""

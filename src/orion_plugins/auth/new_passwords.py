@@ -40,13 +40,15 @@ class Passwords:
         A wrong one counts like a failed sign-in. The attempt goes to `confirmed`, in the transaction of the change.
         """
         attempt = self._limits.attempt(user["email_key"])
-        await self._limits.admit(attempt, now)
+        allowed = await self._limits.admit(attempt, now)
         peppers = self._keyring.pepper
         stored = user["password_hash"] or decoy(peppers[0])
-        if not await self._hashing.run(verify_password, password, stored, peppers):
+        matches = await self._hashing.run(verify_password, password, stored, peppers)
+        if not matches or not allowed:
             async with self._db.transaction():
                 refused = await self._limits.failed(attempt, now)
-                await record("password_confirmed", now, outcome="failure", user_id=user["id"], reason="wrong_password")
+                reason = "too_early" if matches else "wrong_password"
+                await record("password_confirmed", now, outcome="failure", user_id=user["id"], reason=reason)
             raise refused or _wrong(field)
         return attempt
 

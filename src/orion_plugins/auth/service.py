@@ -138,14 +138,14 @@ class AuthService(Auth):
     async def login(self, data: Login) -> Tokens:
         now, address = self.clock.now(), normalised_or_none(data.email)
         attempt = self._parts.limits.attempt(address.key if address else data.email)
-        await self._parts.limits.admit(attempt, now)
+        allowed = await self._parts.limits.admit(attempt, now)
         user = await self._parts.accounts.find(address) if address else None
         # Whatever is wrong, one bcrypt of the same cost is computed and one row is written.
         stored = user["password_hash"] if user and user["password_hash"] else self._decoy
         peppers = self.keyring.pepper
         matches = await self._hashing.run(verify_password, data.password, stored, peppers)
-        if user is None or not matches or user["status"] != ACTIVE:
-            raise await self._refused(user, matches, attempt)
+        if user is None or not matches or not allowed or user["status"] != ACTIVE:
+            raise await self._refused(user, matches, attempt, allowed=allowed)
         if needs_rehash(stored, peppers[0]):
             stored = await self._hashing.run(hash_password, data.password, peppers[0])
         issued = None
@@ -321,9 +321,7 @@ class AuthService(Auth):
             )
             await self._end_session(family.session_id, "refresh_reuse", now)
 
-    async def _refused(
-        self, user: dict[str, Any] | None, matches: bool, attempt: Attempt, *, allowed: bool = True
-    ) -> Error:
+    async def _refused(self, user: dict[str, Any] | None, matches: bool, attempt: Attempt, *, allowed: bool) -> Error:
         if user is None:
             reason = "unknown_account"
         elif not user["password_hash"]:
