@@ -136,6 +136,6 @@ class EmailSteps:
             )
         except EmailTaken as error:
             raise AddressTaken("meanwhile there is an account with this address: sign in") from error
-        # Other registrations of the address stay until they expire, as they can open nothing any more. Deleting them here
+        # Other registrations of the address can open nothing any more, and stay until they expire: deleting them here
         # would wait for those who confirm one at this moment, and who wait for this account.
         return Verified(account.email, flow.redirect_to)
