@@ -627,6 +627,8 @@ async def test_the_last_page_leads_only_to_where_the_settings_say(orion: Orion) 
     body = {"email": address(), "password": "correct horse battery"}
     refused = await post(orion, "register", **body, redirect_to="https://app.example/welcomes")
     assert fields(refused) == [("redirect_to", "not_allowed")]
+    asked = await post(orion, "password/forgot", email=body["email"], redirect_to="https://evil.example")
+    assert fields(asked) == [("redirect_to", "not_allowed")]
 
     await post(orion, "register", **body, redirect_to="https://app.example/welcome?new=1&x='")
     form = f"{AUTH}/{VERIFY}/form"
@@ -634,3 +636,36 @@ async def test_the_last_page_leads_only_to_where_the_settings_say(orion: Orion) 
 
     assert done.status_code == 200
     assert "<a href='https://app.example/welcome?new=1&amp;x=&#x27;'>Continue</a>" in done.text
+
+
+# Limits, as the settings have them from the start
+
+
+@pytest.mark.orion
+@pytest.mark.reaches("local", "wire")
+async def test_too_much_mail_answers_when_to_ask_again(orion: Orion) -> None:
+    """A51."""
+    person = await orion.sign_up()
+    first = await post(orion, "password/forgot", email=person.email)
+    second = await post(orion, "email/verify/resend", email=address())
+
+    assert first.status_code == 202
+    assert problem(second) == (429, "auth.too_many_mails")
+    assert 1 <= int(second.headers["retry-after"]) <= 60
+    await orion.advance(timedelta(minutes=1))
+    assert (await post(orion, "password/forgot", email=person.email)).status_code == 202
+
+
+@pytest.mark.orion(settings={"plugins": {"auth": AuthSettings(failures_per_address=8)}})
+@pytest.mark.reaches("local", "wire")
+async def test_only_a_network_address_that_waits_is_told_so(orion: Orion) -> None:
+    """A9, A11."""
+    person = await orion.sign_up()
+    tries = [await post(orion, "login", email=person.email, password="wrong password") for _ in range(6)]
+    others = [await post(orion, "login", email=address(), password="wrong password") for _ in range(8)]
+
+    assert {problem(each) for each in tries} == {(401, "auth.invalid_credentials")}
+    assert not any("retry-after" in each.headers for each in tries)
+    assert problem(others[-1]) == (429, "auth.too_many_attempts")
+    assert int(others[-1].headers["retry-after"]) >= 1
+    assert await works(orion, person.headers)

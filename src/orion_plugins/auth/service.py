@@ -127,9 +127,9 @@ class AuthService(Auth):
         return self._tokens(account, issued)
 
     async def request_account(self, data: Register) -> Registration:
+        check_redirect(data.redirect_to, self.settings.redirects)
         if self.settings.registration == IMMEDIATE:
             return Registration(tokens=await self.sign_up(data))
-        check_redirect(data.redirect_to, self.settings.redirects)
         address, password_hash = await self._prepare(data)
         return Registration(
             pending=await self._parts.email_steps.register(address, password_hash, data.name, data.redirect_to)
