@@ -21,6 +21,7 @@ from orion_core.jobs import Jobs
 from orion_core.keyring import Keyring
 from orion_core.ports.database import Database
 from orion_core.sealing import Where, open_, seal
+from orion_plugins.auth.audit import record
 from orion_plugins.auth.emails import Address
 from orion_plugins.auth.flow_kinds import Kind
 from orion_plugins.auth.settings import AuthSettings
@@ -34,7 +35,8 @@ _CODE = re.compile(r"[0-9]{6}")
 # One statement, so that however many try at once no more than the limit are looked at.
 _TRY = """
 UPDATE auth_flows SET tries = tries + 1
-WHERE id = $1 AND tries < $2 AND used_at IS NULL AND code_hash <> '' AND code_expires_at > $3 RETURNING code_hash
+WHERE id = $1 AND tries < $2 AND used_at IS NULL AND code_hash <> '' AND code_expires_at > $3
+RETURNING code_hash, user_id
 """
 
 
@@ -115,7 +117,11 @@ class Flows:
         Not for use inside a transaction: a failed try stays counted.
         """
         tried = await self._db.fetch(_TRY, flow_id, TRIES, now) if _CODE.fullmatch(code) else []
-        if not tried or not hmac.compare_digest(tried[0]["code_hash"], self._code_hash(flow_id, code)):
+        if not tried:
+            raise invalid_code()
+        if not hmac.compare_digest(tried[0]["code_hash"], self._code_hash(flow_id, code)):
+            user_id = tried[0]["user_id"]
+            await record("email_verified", now, outcome="failure", user_id=user_id, reason="wrong_code", method="email")
             raise invalid_code()
         flow = await Flow.objects().where(Flow.id == flow_id).first()
         if flow is None:

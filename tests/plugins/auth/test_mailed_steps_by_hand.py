@@ -311,6 +311,28 @@ async def test_a_repeated_registration_is_in_the_audit_log(tmp_path: Path) -> No
         assert [(each.template, each.recipient) for each in box.orders] == [("account_exists", "ada@x.org")]
 
 
+@BOTH
+async def test_a_hundred_guesses_at_a_code_get_five_looks_and_no_more(database: str, tmp_path: Path) -> None:
+    """A49, A57: however many at once, and each that was looked at is in the audit log."""
+    async with mailbox(database, tmp_path) as box:
+        service = box.service
+        await service.register(ADA)
+        flow = (await service.resend_verification(ResendVerification("ada@x.org"))).flow_id
+        right = await box.secret("email_verification", "ada@x.org", "code")
+        wrong = [code for number in range(101) if (code := f"{number:06}") != right][:100]
+
+        outcomes = await asyncio.gather(
+            *(service.verify_email(VerifyEmail(flow_id=flow, code=code)) for code in wrong), return_exceptions=True
+        )
+
+        assert {type(each) for each in outcomes} == {InvalidCode}
+        [row] = await rows(service.db, "SELECT tries FROM auth_flows")
+        assert row["tries"] == 5
+        assert (await audit(service)).count(("email_verified", "failure", "wrong_code")) == 5
+        with pytest.raises(InvalidCode):
+            await service.verify_email(VerifyEmail(flow_id=flow, code=right))
+
+
 # What is stored
 
 
