@@ -178,6 +178,10 @@ SAMPLES: dict[Any, Any] = {
 }
 FITTING = {
     "email": "ada@example.org",
+    "new_email": "ada@example.org",
+    "recipient": "ada@example.org",
+    "template": "welcome",
+    "code": "123456",
     "password": "correct horse battery",
     "event_types": "user.registered",
     "name": "ada",

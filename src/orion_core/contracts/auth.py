@@ -10,6 +10,13 @@ import attrs
 
 from orion_core.contract import Contract, raises, repeatable
 from orion_core.contracts.auth_access import AccessOperations
+from orion_core.contracts.auth_accounts import (
+    AccountOperations,
+    PasswordRefused,
+    Pending,
+    TooManyAttempts,
+    TooManyMails,
+)
 from orion_core.contracts.auth_api_keys import ApiKeyOperations
 from orion_core.contracts.auth_sessions import Client, SessionsOperations
 from orion_core.errors import Conflict, Invalid, Unauthenticated, Unavailable
@@ -23,11 +30,15 @@ AUDIENCE = "orion"
 
 @value
 class Register:
-    """A new account. The password is taken exactly as typed; the name is what the person wants to be called."""
+    """A new account. The password is taken exactly as typed; the name is what the person wants to be called.
+
+    `redirect_to` is where the page of a mailed link leads, one of the setting `auth.redirects`.
+    """
 
     email: str = attrs.field(validator=is_email)
     password: str = attrs.field(validator=min_len(8), repr=False)
     name: str = attrs.field(default="", validator=[max_len(200), is_plain])
+    redirect_to: str = attrs.field(default="", validator=max_len(2000))
 
 
 @value
@@ -55,6 +66,14 @@ class Tokens:
     refresh_token: str = attrs.field(repr=False)
     token_type: str = "Bearer"
     expires_in: int = 3600
+
+
+@value
+class Registration:
+    """What a wish for an account led to: it is open and signed in, or it waits for its address to be verified."""
+
+    tokens: Tokens | None = None
+    pending: Pending | None = None
 
 
 @value
@@ -185,23 +204,31 @@ class AccessChanged:
     user_id: UUID
 
 
-class Auth(AccessOperations, ApiKeyOperations, SessionsOperations, Contract, name="auth"):
+class Auth(AccessOperations, AccountOperations, ApiKeyOperations, SessionsOperations, Contract, name="auth"):
     """Accounts, sessions and tokens.
 
     Tokens are JWTs signed with Ed25519; every service verifies them by itself with `keys` and `access`.
     """
 
-    @raises(EmailTaken, PasswordTooLong, HashingBusy)
+    @raises(EmailTaken, PasswordTooLong, PasswordRefused, HashingBusy)
     @abc.abstractmethod
     async def register(self, data: Register) -> Account:
-        """Open an account and publish `user.registered`."""
+        """Open an account and publish `user.registered`; for programs that know the person, whatever the settings."""
 
-    @raises(EmailTaken, PasswordTooLong, HashingBusy)
+    @raises(EmailTaken, PasswordTooLong, PasswordRefused, HashingBusy)
     @abc.abstractmethod
     async def sign_up(self, data: Register, client: Client = "token") -> Tokens:
         """Open an account as `register` does, and a session with it whose refresh tokens `client` keeps."""
 
-    @raises(InvalidCredentials, HashingBusy)
+    @raises(EmailTaken, PasswordTooLong, PasswordRefused, TooManyMails, HashingBusy)
+    @abc.abstractmethod
+    async def request_account(self, data: Register, client: Client = "token") -> Registration:
+        """Do what the setting `auth.registration` says for strangers: `sign_up`, or verify the address first.
+
+        In the second case the answer is the same for a new address and for a taken one, whose owner is told by mail.
+        """
+
+    @raises(InvalidCredentials, TooManyAttempts, HashingBusy)
     @abc.abstractmethod
     async def login(self, data: Login, client: Client = "token") -> Tokens:
         """Open a session whose refresh tokens `client` keeps.
@@ -239,7 +266,7 @@ class Auth(AccessOperations, ApiKeyOperations, SessionsOperations, Contract, nam
     async def access(self, session_id: UUID, version: int) -> Access:
         """What the session may do now; `version` is the account's epoch in the token."""
 
-    @raises(EmailTaken, PasswordTooLong, HashingBusy)
+    @raises(EmailTaken, PasswordTooLong, PasswordRefused, HashingBusy)
     @abc.abstractmethod
     async def create_admin(self, data: Register) -> Account:
         """Open an account with the role `admin`, or give that role to the existing one (its password stays).

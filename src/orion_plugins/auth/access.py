@@ -56,64 +56,64 @@ class AccessParts:
 class AccessService(AccessOperations, ApiKeyOperations):
     """Hands each operation to its part."""
 
-    _parts: AccessParts
+    _access: AccessParts
 
     async def roles(self) -> RoleList:
-        return await self._parts.roles.every()
+        return await self._access.roles.every()
 
     async def role(self, name: str) -> Role:
-        return await self._parts.roles.get(name)
+        return await self._access.roles.get(name)
 
     async def create_role(self, data: NewRole) -> Role:
-        return await self._parts.roles.create(data)
+        return await self._access.roles.create(data)
 
     async def change_role(self, name: str, data: RoleChange) -> Role:
-        return await self._parts.roles.change(name, data)
+        return await self._access.roles.change(name, data)
 
     async def delete_role(self, name: str) -> None:
-        await self._parts.roles.delete(name)
+        await self._access.roles.delete(name)
 
     async def roles_of(self, user_id: UUID) -> HeldRoles:
-        return await self._parts.roles.held_by(user_id)
+        return await self._access.roles.held_by(user_id)
 
     async def assign_role(self, user_id: UUID, role: str) -> None:
-        await self._parts.roles.assign(user_id, role)
+        await self._access.roles.assign(user_id, role)
 
     async def unassign_role(self, user_id: UUID, role: str) -> None:
-        await self._parts.roles.unassign(user_id, role)
+        await self._access.roles.unassign(user_id, role)
 
     async def grants(self, user_id: UUID | None, role: str, cursor: str, limit: int) -> ResourceGrantPage:
-        return await self._parts.grants.page(user_id, role, cursor, limit)
+        return await self._access.grants.page(user_id, role, cursor, limit)
 
     async def grant(self, data: NewResourceGrant) -> ResourceGrant:
-        return await self._parts.grants.give(data)
+        return await self._access.grants.give(data)
 
     async def revoke_grant(self, grant_id: UUID) -> None:
-        await self._parts.grants.revoke(grant_id)
+        await self._access.grants.revoke(grant_id)
 
     async def decide(self, question: Question) -> Answer:
-        return await self._parts.grants.decide(question)
+        return await self._access.grants.decide(question)
 
     async def create_api_key(self, data: NewApiKey) -> IssuedApiKey:
-        return await self._parts.api_keys.create(data)
+        return await self._access.api_keys.create(data)
 
     async def api_keys(self) -> ApiKeyList:
-        return await self._parts.api_keys.mine()
+        return await self._access.api_keys.mine()
 
     async def revoke_api_key(self, key_id: UUID) -> None:
-        await self._parts.api_keys.revoke(key_id)
+        await self._access.api_keys.revoke(key_id)
 
     async def key_access(self, fingerprint: str) -> KeyAccess:
-        return await self._parts.api_keys.access(fingerprint)
+        return await self._access.api_keys.access(fingerprint)
 
     async def account(self, user_id: UUID) -> AccountDetails:
-        return await self._parts.administration.account(user_id)
+        return await self._access.administration.account(user_id)
 
     async def account_by_email(self, email: str) -> AccountDetails:
-        return await self._parts.administration.account_by_email(email)
+        return await self._access.administration.account_by_email(email)
 
     async def disable_account(self, user_id: UUID) -> None:
-        await self._parts.administration.disable(user_id)
+        await self._access.administration.disable(user_id)
 
     async def enable_account(self, user_id: UUID) -> None:
-        await self._parts.administration.enable(user_id)
+        await self._access.administration.enable(user_id)

@@ -12,6 +12,7 @@ from orion_plugins.auth.tables import (
     AuthApiKey,
     AuthGrant,
     AuthRoleHolder,
+    Flow,
     RefreshToken,
     Session,
     User,
@@ -54,6 +55,7 @@ async def erase_account(user_id: UUID, now: datetime) -> list[UUID] | None:
         )
         # After the sessions: a refresh takes their row first, so none can add another token any more.
         await RefreshToken.delete().where(RefreshToken.session_id.is_in([each["id"] for each in sessions]))
+    await Flow.delete().where(Flow.user_id == user_id)
     origin = (AuditLog.ip_address, AuditLog.other_ip_address, AuditLog.user_agent, AuditLog.request_id)
     await AuditLog.update(dict.fromkeys(origin, "")).where(
         (AuditLog.user_id == user_id) | (AuditLog.actor == f"user:{user_id}")

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 from orion_core.contracts.auth_sessions import MANAGE_SESSIONS
 from orion_core.plugin import Plugin, hookimpl
-from orion_plugins.auth.access_routes import AccountRoutes, GrantRoutes, RoleRoutes
+from orion_plugins.auth.access_routes import AccountRoutes as AdministrationRoutes
+from orion_plugins.auth.access_routes import GrantRoutes, RoleRoutes
+from orion_plugins.auth.account_routes import AccountRoutes
 from orion_plugins.auth.api_key_routes import ApiKeyRoutes
+from orion_plugins.auth.mailed_routes import MailedRoutes
 from orion_plugins.auth.routes import AuthRoutes, KeyRoutes
 from orion_plugins.auth.service import AuthService
 from orion_plugins.auth.session_routes import AdminSessionRoutes, SessionRoutes
@@ -18,8 +21,10 @@ from orion_plugins.auth.tables import (
     AuthGrant,
     AuthRole,
     AuthRoleHolder,
+    Flow,
     RefreshToken,
     Session,
+    Throttle,
     User,
 )
 
@@ -36,14 +41,27 @@ def orion_plugin() -> Plugin:
         routes=[
             AuthRoutes,
             KeyRoutes,
+            AccountRoutes,
+            MailedRoutes,
             SessionRoutes,
             AdminSessionRoutes,
             ApiKeyRoutes,
             RoleRoutes,
             GrantRoutes,
-            AccountRoutes,
+            AdministrationRoutes,
         ],
-        tables=[User, Session, RefreshToken, AuditLog, AuthRole, AuthRoleHolder, AuthGrant, AuthApiKey],
+        tables=[
+            User,
+            Session,
+            RefreshToken,
+            AuditLog,
+            AuthRole,
+            AuthRoleHolder,
+            AuthGrant,
+            AuthApiKey,
+            Throttle,
+            Flow,
+        ],
         migrations="orion_plugins.auth.migrations",
         settings=AuthSettings,
         permissions=["accounts:manage", "roles:manage", "grants:manage", MANAGE_SESSIONS],

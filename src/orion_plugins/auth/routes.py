@@ -10,11 +10,19 @@ import attrs
 from litestar import Controller, Response, get, post
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, JSONBody
-from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED, HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED
+from litestar.status_codes import (
+    HTTP_200_OK,
+    HTTP_201_CREATED,
+    HTTP_202_ACCEPTED,
+    HTTP_204_NO_CONTENT,
+    HTTP_304_NOT_MODIFIED,
+)
 
 from orion_core.codec import to_plain
 from orion_core.contracts.auth import Auth, Login, Me, Register, Tokens
+from orion_core.contracts.auth_accounts import Pending
 from orion_core.validators import max_len
 from orion_core.values import invalid, value
 from orion_core.web import cookies, public, signed_in
@@ -52,13 +60,21 @@ class AuthRoutes(Controller):
         response_headers=_NEVER_STORED,
         operation_id="auth_register",
         summary="Open an account",
+        responses={HTTP_202_ACCEPTED: ResponseSpec(Pending, description="The address is to be verified first")},
     )
     async def register(
         self, auth: NamedDependency[Auth], data: JSONBody[Register], mode: Mode = ""
-    ) -> Response[Tokens | CookieTokens]:
-        """Signs in at once. A taken address answers 409 `auth.email_taken`."""
+    ) -> Response[Tokens | CookieTokens | Pending]:
+        """Signs in at once; a taken address answers 409 `auth.email_taken`.
+
+        With the setting `auth.registration=verified` every address answers 202, and the account opens by mail.
+        """
         client = client_of(mode)
-        return answer(await auth.sign_up(data, client), client, HTTP_201_CREATED)
+        done = await auth.request_account(data, client)
+        if done.pending is not None:
+            return Response(done.pending, status_code=HTTP_202_ACCEPTED)
+        assert done.tokens is not None
+        return answer(done.tokens, client, HTTP_201_CREATED)
 
     @post(
         "/login",

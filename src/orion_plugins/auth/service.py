@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import unicodedata
 from datetime import timedelta
 from typing import Any, Self
 from uuid import UUID
@@ -22,34 +21,40 @@ from orion_core.contracts.auth import (
     Me,
     PublicKey,
     Register,
+    Registration,
     SessionRevoked,
     Tokens,
-    UserRegistered,
 )
 from orion_core.contracts.auth_access import NoSuchAccount
+from orion_core.contracts.auth_accounts import FreshAccess
 from orion_core.contracts.auth_sessions import Client, SessionPage
+from orion_core.contracts.notifications import Notifications
 from orion_core.contracts.users import UserErased
-from orion_core.errors import Forbidden, Unauthenticated
+from orion_core.errors import Error, Forbidden, Unauthenticated
 from orion_core.events import Events, on
 from orion_core.ids import new_id
-from orion_core.jobs import job
+from orion_core.jobs import Jobs, job
 from orion_core.keyring import Keyring
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_core.settings import Settings
 from orion_plugins.auth.access import AccessParts, AccessService
+from orion_plugins.auth.account_parts import AccountParts, AccountService, account_parts
+from orion_plugins.auth.attempts import Attempt
 from orion_plugins.auth.audit import record
 from orion_plugins.auth.emails import Address, normalise, normalised_or_none
 from orion_plugins.auth.erasing import erase_account
+from orion_plugins.auth.flow_kinds import RESET
 from orion_plugins.auth.hashing import HashingPool
 from orion_plugins.auth.holdings import ADMIN, COLUMNS, JOINS, Holdings, holder
-from orion_plugins.auth.passwords import check_new_password, decoy, hash_password, needs_rehash, verify_password
+from orion_plugins.auth.passwords import decoy, hash_password, needs_rehash, verify_password
+from orion_plugins.auth.redirects import check_redirect
 from orion_plugins.auth.refreshing import Refreshing
 from orion_plugins.auth.session_list import SessionList
 from orion_plugins.auth.sessions import Issued, Sessions, purge
-from orion_plugins.auth.settings import AuthSettings
+from orion_plugins.auth.settings import IMMEDIATE, AuthSettings
 from orion_plugins.auth.tables import ACTIVE, ERASED, User
-from orion_plugins.auth.tokens import access_token, fingerprint, is_refresh_token, public_key
+from orion_plugins.auth.tokens import Grant, access_token, fingerprint, is_refresh_token, public_key
 
 PASSWORD = ("pwd",)
 # Asked with every request where auth is served, so written out: building it anew costs many times its execution.
@@ -60,53 +65,49 @@ WHERE s.id = $1 AND s.revoked_at IS NULL
 _SESSION_OF = "SELECT session_id FROM refresh_tokens WHERE token_hash = $1"
 
 
-@attrs.frozen
-class AuthService(AccessService, Auth):
+@attrs.define(eq=False)
+class AuthService(AccessService, AccountService, Auth):
     """Keeps `Auth` on one database. Passwords are hashed before any transaction begins."""
 
     db: Database
     events: Events
+    jobs: Jobs
     clock: Clock
     keyring: Keyring
+    notifications: Notifications
     settings: AuthSettings
     platform: Settings
-    _hashing: HashingPool = attrs.field(
-        init=False,
-        repr=False,
-        default=attrs.Factory(lambda self: HashingPool(queue=self.settings.hashing_queue), takes_self=True),
-    )
-    _decoy: str = attrs.field(
-        init=False, repr=False, default=attrs.Factory(lambda self: decoy(self.keyring.pepper[0]), takes_self=True)
-    )
-    _sessions: Sessions = attrs.field(
-        init=False,
-        repr=False,
-        default=attrs.Factory(lambda self: Sessions(self.db, self.events, self.settings), takes_self=True),
-    )
-    _session_list: SessionList = attrs.field(
-        init=False,
-        repr=False,
-        default=attrs.Factory(lambda self: SessionList(self.db, self.clock, self._sessions), takes_self=True),
-    )
-    _refreshing: Refreshing = attrs.field(
-        init=False,
-        repr=False,
-        default=attrs.Factory(
-            lambda self: Refreshing(
-                self.db, self.events, self.clock, self.keyring, self.settings, self._sessions, self._tokens
-            ),
-            takes_self=True,
-        ),
-    )
+    _hashing: HashingPool = attrs.field(init=False, repr=False)
+    _decoy: str = attrs.field(init=False, repr=False)
+    _sessions: Sessions = attrs.field(init=False, repr=False)
+    _session_list: SessionList = attrs.field(init=False, repr=False)
+    _refreshing: Refreshing = attrs.field(init=False, repr=False)
+    _access: AccessParts = attrs.field(init=False, repr=False)
+    _accounts: AccountParts = attrs.field(init=False, repr=False)
 
-    _parts: AccessParts = attrs.field(
-        init=False,
-        repr=False,
-        default=attrs.Factory(
-            lambda self: AccessParts.of(self.db, self.events, self.clock, self.settings, self._sessions.revoke_all),
-            takes_self=True,
-        ),
-    )
+    def __attrs_post_init__(self) -> None:
+        self._hashing = HashingPool(queue=self.settings.hashing_queue)
+        self._decoy = decoy(self.keyring.pepper[0])
+        self._sessions = Sessions(self.db, self.events, self.settings)
+        self._session_list = SessionList(self.db, self.clock, self._sessions)
+        self._refreshing = Refreshing(
+            self.db, self.events, self.clock, self.keyring, self.settings, self._sessions, self._tokens
+        )
+        self._access = AccessParts.of(self.db, self.events, self.clock, self.settings, self._sessions.revoke_all)
+        self._accounts = account_parts(
+            db=self.db,
+            events=self.events,
+            jobs=self.jobs,
+            clock=self.clock,
+            keyring=self.keyring,
+            notifications=self.notifications,
+            settings=self.settings,
+            platform=self.platform,
+            sessions=self._sessions,
+            hashing=self._hashing,
+            mail_flow=self.mail_flow,
+            issue=self._issue,
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -118,38 +119,54 @@ class AuthService(AccessService, Auth):
         """See `Auth.register`."""
         address, password_hash = await self._prepare(data)
         async with self.db.transaction():
-            return await self._open_account(address, password_hash, data.name)
+            return await self._accounts.accounts.open(address, password_hash, data.name, self.clock.now())
 
     async def sign_up(self, data: Register, client: Client = "token") -> Tokens:
         """See `Auth.sign_up`."""
         address, password_hash = await self._prepare(data)
         async with self.db.transaction():
-            account = await self._open_account(address, password_hash, data.name)
+            account = await self._accounts.accounts.open(address, password_hash, data.name, self.clock.now())
             issued = await self._start_session(account.id, 1, client)
         return await self._tokens(account, issued)
 
+    async def request_account(self, data: Register, client: Client = "token") -> Registration:
+        """See `Auth.request_account`."""
+        check_redirect(data.redirect_to, self.settings.redirects)
+        if self.settings.registration == IMMEDIATE:
+            return Registration(tokens=await self.sign_up(data, client))
+        address, password_hash = await self._prepare(data)
+        pending = await self._accounts.email_steps.register(address, password_hash, data.name, data.redirect_to)
+        return Registration(pending=pending)
+
     async def login(self, data: Login, client: Client = "token") -> Tokens:
         """See `Auth.login`."""
-        address = normalised_or_none(data.email)
-        user = await self._find(address) if address else None
+        now, address = self.clock.now(), normalised_or_none(data.email)
+        limits = self._accounts.limits
+        attempt = limits.attempt(address.key if address else data.email)
+        allowed = await limits.admit(attempt, now)
+        user = await self._accounts.accounts.find(address) if address else None
         # Whatever is wrong, one bcrypt of the same cost is computed and one row is written.
         stored = user["password_hash"] if user and user["password_hash"] else self._decoy
         peppers = self.keyring.pepper
         matches = await self._hashing.run(verify_password, data.password, stored, peppers)
-        if user is None or not matches or user["status"] != ACTIVE:
-            raise await self._refused(user, matches)
+        if user is None or not matches or not allowed or user["status"] != ACTIVE:
+            raise await self._refused(user, matches, attempt, allowed=allowed)
         if needs_rehash(stored, peppers[0]):
             stored = await self._hashing.run(hash_password, data.password, peppers[0])
+        issued = None
         async with self.db.transaction():
+            allowed = await limits.succeeded(attempt, now)
             # An account whose password or status changed since it was read has another version.
             claimed = (
                 await User.update({User.password_hash: stored})
                 .where(User.id == user["id"], User.version == user["version"], User.status == ACTIVE)
                 .returning(User.id)
             )
-            issued = await self._start_session(user["id"], user["version"], client) if claimed else None
+            if allowed and claimed:
+                await self._accounts.flows.end(user["id"], RESET)
+                issued = await self._start_session(user["id"], user["version"], client)
         if issued is None:
-            raise await self._refused(user, matches)
+            raise await self._refused(user, matches, attempt, allowed=allowed)
         return await self._tokens(Account(user["id"], user["email"]), issued)
 
     async def refresh(self, refresh_token: str, client: Client = "token") -> Tokens:
@@ -215,21 +232,21 @@ class AuthService(AccessService, Auth):
         if current().actor.kind != "system":
             raise Forbidden("only the system itself may make administrators")
         address = normalise(data.email)
-        if await self._find(address) is None:
+        if await self._accounts.accounts.find(address) is None:
             _, password_hash = await self._prepare(data)
             try:
                 async with self.db.transaction():
-                    account = await self._open_account(address, password_hash, data.name)
-                    await self._parts.roles.give(account.id, ADMIN, self.clock.now())
+                    account = await self._accounts.accounts.open(address, password_hash, data.name, self.clock.now())
+                    await self._access.roles.give(account.id, ADMIN, self.clock.now())
                     return account
             except EmailTaken:
                 pass  # somebody was faster: that account gets the role
         async with self.db.transaction():
-            user = await self._find(address)
+            user = await self._accounts.accounts.find(address)
             if user is None or user["status"] != ACTIVE:
                 raise Unauthenticated("the account is closed: enable it first")
-            await self._parts.roles.take_account(user["id"])
-            await self._parts.roles.give(user["id"], ADMIN, self.clock.now())
+            await self._access.roles.take_account(user["id"])
+            await self._access.roles.give(user["id"], ADMIN, self.clock.now())
             return Account(user["id"], user["email"])
 
     @on(UserErased)
@@ -242,11 +259,19 @@ class AuthService(AccessService, Auth):
             await self.events.publish(SessionRevoked(session_id, event.user_id, "erased"))
         await self.events.publish(AccessChanged(event.user_id))
 
+    @job(retries=8)
+    async def mail_flow(self, flow_id: UUID) -> None:
+        """Have the mail of a mailed step sent."""
+        await self._accounts.mails.send(flow_id, self.clock.now())
+
     @job(every=timedelta(hours=1))
     async def purge(self) -> None:
-        """Delete sessions that are over, and API keys that count no more."""
-        await purge(self.db, self.clock.now())
-        await self._parts.api_keys.purge()
+        """Delete what is over: sessions, API keys, mailed steps, counters of attempts."""
+        now = self.clock.now()
+        await purge(self.db, now)
+        await self._access.api_keys.purge()
+        await self._accounts.flows.purge(now)
+        await self._accounts.throttles.purge(now)
 
     @job(every=timedelta(minutes=1))
     async def forget_successors(self) -> None:
@@ -255,47 +280,26 @@ class AuthService(AccessService, Auth):
 
     async def _prepare(self, data: Register) -> tuple[Address, str]:
         address = normalise(data.email)
-        check_new_password(data.password)
-        return address, await self._hashing.run(hash_password, data.password, self.keyring.pepper[0])
-
-    async def _open_account(self, address: Address, password_hash: str, name: str) -> Account:
-        now = self.clock.now()
-        user_id = new_id()
-        added = (
-            await User.insert(
-                User(
-                    id=user_id,
-                    email=address.email,
-                    email_key=address.key,
-                    password_hash=password_hash,
-                    created_at=now,
-                    updated_at=now,
-                )
-            )
-            .on_conflict(target=User.email_key, action="DO NOTHING")
-            .returning(User.id)
-        )
-        if not added:
-            raise EmailTaken("there is an account with this address: sign in, or use another one")
-        await record("registered", now, user_id=user_id, method=PASSWORD[0])
-        await self.events.publish(UserRegistered(user_id, address.email, _name(name), now))
-        return Account(user_id, address.email)
+        return address, await self._accounts.passwords.choose(data.password, address.email)
 
     async def _start_session(self, user_id: UUID, version: int, client: Client) -> Issued:
         return await self._sessions.start(user_id, version, PASSWORD, self.clock.now(), client)
 
-    async def _refused(self, user: dict[str, Any] | None, matches: bool) -> InvalidCredentials:
+    async def _refused(self, user: dict[str, Any] | None, matches: bool, attempt: Attempt, *, allowed: bool) -> Error:
         if user is None:
             reason = "unknown_account"
         elif not user["password_hash"]:
             reason = "no_password"
         elif not matches:
             reason = "wrong_password"
+        elif not allowed:
+            reason = "too_early"
         else:
             reason = "account_closed"
         # The same statements whoever it is. They take the account's row: who was erased meanwhile is named no more.
-        user_id = user["id"] if user else new_id()
+        user_id, now = user["id"] if user else new_id(), self.clock.now()
         async with self.db.transaction():
+            too_many = await self._accounts.limits.failed(attempt, now)
             there = (
                 await User.update({User.version: User.version})
                 .where(User.id == user_id, User.status != ERASED)
@@ -303,34 +307,24 @@ class AuthService(AccessService, Auth):
             )
             await record(
                 "signed_in",
-                self.clock.now(),
+                now,
                 outcome="failure",
                 user_id=user_id if there else None,
                 reason=reason,
                 method=PASSWORD[0],
             )
-        return InvalidCredentials("the email address or the password is wrong")
-
-    async def _find(self, address: Address) -> dict[str, Any] | None:
-        columns = (User.id, User.email, User.password_hash, User.status, User.version)
-        found: dict[str, Any] | None = await User.select(*columns).where(User.email_key == address.key).first()
-        return found
+        return too_many or InvalidCredentials("the email address or the password is wrong")
 
     async def _tokens(self, account: Account, issued: Issued) -> Tokens:
-        ttl = self.settings.access_ttl
+        fresh = self._issue(issued.grant)
         return Tokens(
             user=account,
-            access_token=access_token(
-                issued.grant,
-                self.keyring.signing[0],
-                issuer=self.platform.issuer,
-                now=self.clock.now(),
-                ttl=ttl,
-            ),
+            access_token=fresh.access_token,
             refresh_token=issued.refresh_token,
-            expires_in=int(ttl.total_seconds()),
+            expires_in=fresh.expires_in,
         )
 
-
-def _name(name: str) -> str:
-    return unicodedata.normalize("NFC", name.strip())
+    def _issue(self, grant: Grant) -> FreshAccess:
+        ttl, now = self.settings.access_ttl, self.clock.now()
+        token = access_token(grant, self.keyring.signing[0], issuer=self.platform.issuer, now=now, ttl=ttl)
+        return FreshAccess(token, expires_in=int(ttl.total_seconds()))

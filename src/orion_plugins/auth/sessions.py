@@ -113,6 +113,24 @@ class Sessions:
         await self.events.publish(SessionRevoked(session_id, user_id, reason))
 
 
+async def grant(session_id: UUID, user_id: UUID, version: int, now: datetime) -> Grant | None:
+    """What another access token of the session may say, at the `version` of its account; None when it has ended."""
+    session = await (
+        Session.select(Session.created_at, Session.amr)
+        .where(
+            (Session.id == session_id)
+            & (Session.user_id == user_id)
+            & Session.revoked_at.is_null()
+            & (Session.idle_expires_at > now)
+        )
+        .first()
+    )
+    if session is None:
+        return None
+    amr = tuple(json.loads(session["amr"]))
+    return Grant(user_id=user_id, session_id=session_id, version=version, signed_in_at=session["created_at"], amr=amr)
+
+
 async def purge(db: Database, now: datetime, *, batch: int = 1000) -> None:
     """Delete the sessions that are over, and their refresh tokens with them.
 

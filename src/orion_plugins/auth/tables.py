@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from piccolo.columns import UUID, ForeignKey, Integer, OnDelete, Text, Timestamptz, Varchar
+from piccolo.columns import UUID, BigInt, ForeignKey, Integer, OnDelete, Text, Timestamptz, Varchar
 from piccolo.table import Table
 
 ACTIVE = "active"
@@ -20,7 +20,7 @@ class User(Table, tablename="users"):
     """An account. `email` is what mail goes to, `email_key` what must differ between accounts (see `emails`).
 
     An empty `password_hash` means that nobody can sign in with a password. `version` is the auth epoch: a token with
-    another one no longer counts.
+    another one no longer counts. `email_verified_at` is when mail to the address was proved to arrive.
     """
 
     id = UUID(primary_key=True, default=None)
@@ -29,6 +29,7 @@ class User(Table, tablename="users"):
     password_hash = Text(default="", secret=True)
     status = Varchar(length=16, default=ACTIVE)
     version = Integer(default=1)
+    email_verified_at = Timestamptz(default=None, null=True)
     created_at = Timestamptz(default=None)
     updated_at = Timestamptz(default=None)
 
@@ -135,3 +136,42 @@ class AuthApiKey(Table, tablename="auth_api_keys"):
     expires_at = Timestamptz(default=None)
     last_used_at = Timestamptz(default=None, null=True)
     revoked_at = Timestamptz(default=None, null=True)
+
+
+class Throttle(Table, tablename="auth_throttles"):
+    """How often something was tried, by the HMAC of whom it concerns. `state` is a JSON list of times.
+
+    Times are Unix milliseconds: the next attempt may be made at `blocked_until_ms`, the row is gone at `expires_ms`.
+    """
+
+    key = Varchar(length=64, primary_key=True, default=None)
+    state = Text(default="[]")
+    blocked_until_ms = BigInt(default=0)
+    expires_ms = BigInt(default=0, index=True)
+
+
+class Flow(Table, tablename="auth_flows"):
+    """One mailed step in progress: a link, a code, or only news. See `flows` for the kinds.
+
+    Tokens and codes are kept as hashes. `secret` is what the mail still has to say, sealed until it has left; `payload`
+    is what the step will do, sealed. `group_id` joins the two halves of a change of address; `session_id` is whose
+    wish it was.
+    """
+
+    id = UUID(primary_key=True, default=None)
+    kind = Varchar(length=32)
+    user_id = UUID(default=None, null=True, index=True)
+    email = Varchar(length=320)
+    email_key = Varchar(length=1024, index=True)
+    token_hash = Varchar(length=64, default=None, null=True, unique=True)
+    code_hash = Varchar(length=64, default="")
+    tries = Integer(default=0)
+    group_id = UUID(default=None, null=True)
+    session_id = UUID(default=None, null=True)
+    redirect_to = Text(default="")
+    secret = Text(default="", secret=True)
+    payload = Text(default="", secret=True)
+    created_at = Timestamptz(default=None)
+    expires_at = Timestamptz(default=None, index=True)
+    code_expires_at = Timestamptz(default=None, null=True)
+    used_at = Timestamptz(default=None, null=True)

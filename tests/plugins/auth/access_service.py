@@ -13,15 +13,18 @@ import attrs
 from orion_core.adapters.sqlite import SqliteDatabase
 from orion_core.context import SYSTEM, Actor, acting
 from orion_core.contracts.auth import Auth
+from orion_core.contracts.notifications import Notifications
 from orion_core.ids import new_id
 from orion_core.keyring import Keyring
 from orion_core.migrate import CORE, MigrationApp, up
 from orion_core.outbox import Outbox
 from orion_core.permissions import narrowed
 from orion_core.ports.database import Database
+from orion_core.queue import JobQueue
 from orion_core.settings import Settings
 from orion_core.testing.clock import MovableClock
 from orion_core.testing.databases import postgres_database
+from orion_core.testing.fake import Fake
 from orion_plugins.auth.holdings import holder
 from orion_plugins.auth.plugin import orion_plugin
 from orion_plugins.auth.service import AuthService
@@ -99,8 +102,10 @@ async def _serving(db: Database, **settings: object) -> AsyncIterator[Accounts]:
     service = AuthService(
         db=db,
         events=Outbox("auth", Auth, db, clock),
+        jobs=JobQueue("auth", db, clock),
         clock=clock,
         keyring=Keyring.generate(),
+        notifications=Fake(Notifications),
         settings=AuthSettings(**settings),  # type: ignore[arg-type]
         platform=Settings(public_url="https://x.org"),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,20 +14,18 @@ import pytest
 
 from orion_core.adapters.sqlite import SqliteDatabase
 from orion_core.context import ANONYMOUS, Actor, Context, acting
-from orion_core.contracts.auth import (
-    Access,
-    Auth,
-    Register,
-    Tokens,
-)
+from orion_core.contracts.auth import Access, Auth, Register, Tokens
+from orion_core.contracts.notifications import Notifications
 from orion_core.keyring import Keyring
 from orion_core.migrate import CORE, MigrationApp, up
 from orion_core.outbox import Outbox
 from orion_core.ports.database import Database
+from orion_core.queue import JobQueue
 from orion_core.settings import Settings
 from orion_core.testing.clock import MovableClock
 from orion_core.testing.databases import postgres_database
 from orion_core.testing.engines import rows, told
+from orion_core.testing.fake import Fake
 from orion_plugins.auth.plugin import orion_plugin
 from orion_plugins.auth.service import AuthService
 from orion_plugins.auth.settings import AuthSettings
@@ -39,16 +38,21 @@ CLIENT = Context(actor=ANONYMOUS, client_ip="192.0.2.7", user_agent="test/1", co
 
 
 @asynccontextmanager
-async def serving(db: Database, clock: MovableClock | None = None, **settings: Any) -> AsyncIterator[AuthService]:
+async def serving(
+    db: Database, clock: MovableClock | None = None, notifications: Notifications | None = None, **settings: Any
+) -> AsyncIterator[AuthService]:
     await up(db, [CORE, MigrationApp("auth", MIGRATIONS)])
     for table in orion_plugin().tables:
         table._meta.db = db.engine  # type: ignore[attr-defined]  # Piccolo has no public way
-    clock = clock or MovableClock()
+    # However long a test takes, no time passes but what it lets pass.
+    clock = clock or MovableClock(datetime.now(UTC))
     service = AuthService(
         db=db,
         events=Outbox("auth", Auth, db, clock),
+        jobs=JobQueue("auth", db, clock),
         clock=clock,
         keyring=Keyring.generate(),
+        notifications=notifications or Fake(Notifications),
         settings=AuthSettings(**settings),
         platform=Settings(public_url="https://x.org"),
     )
@@ -81,7 +85,7 @@ async def auth_on_postgres(**settings: Any) -> AsyncIterator[AuthService]:
 
 @asynccontextmanager
 async def auth_on(database: str, folder: Path, **settings: Any) -> AsyncIterator[AuthService]:
-    """On ``sqlite`` or ``postgresql``; `settings` may hold a `clock`."""
+    """On ``sqlite`` or ``postgresql``; `settings` may hold a `clock` and `notifications`."""
     async with auth_on_postgres(**settings) if database == "postgresql" else auth(folder, **settings) as service:
         yield service
 

@@ -21,6 +21,7 @@ from orion_core.contracts.notifications import Notifications
 from orion_core.contracts.users import UserErased
 from orion_core.errors import Invalid
 from orion_core.ids import new_id
+from orion_core.keyring import Keyring
 from orion_core.migrate import CORE, MigrationApp, up
 from orion_core.migrate_new import drift
 from orion_core.outbox import Outbox
@@ -76,6 +77,7 @@ async def notifications(url: str, *answers: Exception) -> AsyncIterator[Notifica
             jobs=JobQueue("notifications", db, clock),
             clock=clock,
             mail=Outbound(*answers),
+            keyring=Keyring.generate(),
             settings=NotificationsSettings(mail_from="Shop <no-reply@example.org>"),
         )
     finally:
