@@ -214,50 +214,6 @@ async def test_what_a_service_missed_arrives_when_it_is_back(deployment: Deploym
         assert people.statuses.keys() == {201}
 
 
-async def test_without_a_service_its_breaker_answers_and_closes_once_it_is_back(deployment: Deployment) -> None:
-    """G50, G51: killed under load it costs 503 and never 500 or 502, the other services answer, nobody restarts."""
-
-    async def keep_asking() -> None:
-        while not enough.is_set():
-            answer = await processes.http.get(ME, headers=person.headers)
-            assert answer.status_code == 200 or unavailable(answer), answer.text
-            told.append(answer.json().get("code", "well"))
-
-    async def check_says(status: str) -> bool:
-        checks = (await processes.http.get(READY)).json()["checks"]
-        return bool(checks["gateway"]["upstream users"] == status)
-
-    told: list[str] = []
-    enough = asyncio.Event()
-    async with connected(deployment.processes) as processes:
-        person = await processes.sign_up()
-        await has_profile(processes, person)
-        asking = [asyncio.create_task(keep_asking()) for _ in range(4)]
-
-        async def heard(code: str) -> bool:
-            # A failed assertion ends the waiting.
-            for task in asking:
-                if task.done():
-                    task.result()
-            return code in told
-
-        try:
-            await until(lambda: heard("well"), "the first answer", 30.0)
-            await asyncio.to_thread(processes.kill, "users")
-            try:
-                await until(lambda: heard("gateway.breaker_open"), "the breaker to open", 30.0)
-                await until(lambda: check_says("warn"), "readiness to notice", 10.0)
-                assert (await processes.http.get("/api/v1/auth/me", headers=person.headers)).status_code == 200
-            finally:
-                await asyncio.to_thread(processes.start, "users")
-            told.clear()
-            await until(lambda: heard("well"), "the breaker to let a probe through", 60.0)
-            await until(lambda: check_says("pass"), "the breaker to close", 30.0)
-        finally:
-            enough.set()
-            await asyncio.gather(*asking)
-
-
 async def test_a_service_that_never_ran_before_gets_what_was_told_before(tmp_path: Path) -> None:
     """E8: the others declare its queues."""
     processes = Processes(tmp_path, ["gateway", "auth", "users"], start=False)

@@ -10,9 +10,9 @@ import attrs
 import pytest
 from chain import chained
 from faults import FAULTS, faulty
-from test_faults import ask
 from test_proxy import Client
 from test_replicas import closed_url
+from test_upstream_faults import ask
 from upstream import Upstream, Wire, held, ok, once, serve_well, until
 
 from orion_core.context import Context, use
