@@ -36,7 +36,7 @@ def document() -> Mapping[str, Any]:
         for name, plugin in found.plugins.items()
         if getattr(found.modules[name], "__name__", "").startswith("orion_plugins.")
     ]
-    given = {plugin.name: None for plugin in own} | {"blobs": None}
+    given = {plugin.name: None for plugin in own} | {"blobs": None, "purge": None}
     routes = [route for plugin in own for route in plugin.routes]
     nobody: Any = None
     made = build(routes, given, nobody, version="0", docs=True, max_body=1)

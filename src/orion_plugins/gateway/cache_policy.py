@@ -102,7 +102,7 @@ def storable(
         return False
     if "private" in given and not private:
         return False
-    if credentials and not private and not {"public", "s-maxage", "must-revalidate"} & given.keys():
+    if credentials and not private and not for_credentials(headers):
         return False
     names = {name for name, _ in headers}
     if b"set-cookie" in names or b"set-cookie2" in names or b"content-range" in names or varies_always(headers):
@@ -111,6 +111,11 @@ def storable(
     if fresh is None:
         return False
     return (fresh > 0 and "no-cache" not in given) or bool({b"etag", b"last-modified"} & names)
+
+
+def for_credentials(headers: Headers) -> bool:
+    """Whether requests with Authorization or Cookie share the answer with others (section 3.5)."""
+    return bool({"public", "s-maxage", "must-revalidate"} & directives(headers).keys())
 
 
 def verdict(headers: Headers, age: float, request: Directives, now: float) -> Verdict:

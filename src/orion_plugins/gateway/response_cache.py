@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -30,6 +31,8 @@ from orion_plugins.gateway.client import Headers
 from orion_plugins.gateway.fallback import STALE
 from orion_plugins.gateway.settings import GatewaySettings
 from orion_plugins.gateway.single_flight import ALONE, Flight, Flights
+
+log = logging.getLogger("orion.gateway.cache")
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -116,17 +119,17 @@ class ResponseCache:
             await self._unsafe(scope, receive, send)
             return
         asked = self._read(scope, receive, send) if method in ("GET", "HEAD") else None
-        if asked is None:
-            scope[access_log.CACHE] = "bypass"
-            await self._app(scope, receive, send)
-            return
-        try:
-            entry = await self._store.find(scope, method, asked.person)
-        except CacheUnavailable:
-            scope[access_log.CACHE] = "bypass"
-            await self._app(scope, receive, send)
-            return
-        await self._answer(asked, entry)
+        if asked is not None:
+            try:
+                entry = await self._store.find(scope, method, asked.person)
+            except CacheUnavailable:
+                pass
+            else:
+                if entry is None or not asked.credentials or asked.person or policy.for_credentials(entry.headers):
+                    await self._answer(asked, entry)
+                    return
+        scope[access_log.CACHE] = "bypass"
+        await self._app(scope, receive, send)
 
     async def aclose(self) -> None:
         """End the validations that still run."""
@@ -231,10 +234,7 @@ class ResponseCache:
             return "withhold"
         length = policy.first(headers, b"content-length")
         fits = not length.isdigit() or int(length) <= self._max_entry or asked.method == "HEAD"
-        now, private = self._store.now_ms() / 1000, bool(asked.person)
-        if fits and policy.storable(
-            status, headers, asked.given, credentials=asked.credentials, private=private, now=now
-        ):
+        if fits and self._storable(asked, status, headers):
             return "keep"
         if status < 500:
             self._split(asked, flight)
@@ -259,9 +259,23 @@ class ResponseCache:
         else:
             headers = policy.freshened(entry.headers, fill.headers)
             fresh = self._entry(entry.status, headers, entry.body, fill.headers, asked_ms)
-            if asked.method == "GET":
+            if not self._storable(asked, fresh.status, headers):
+                # For whoever asked it holds still, and no longer for everybody.
+                await self._store.forget([asked.scope["path"]])
+                self._split(asked, flight)
+            elif asked.method == "GET":
                 await self._keep(asked, fresh, flight)
             await self._hit(asked, fresh, "revalidated")
+
+    def _storable(self, asked: Asked, status: int, headers: Headers) -> bool:
+        return policy.storable(
+            status,
+            headers,
+            asked.given,
+            credentials=asked.credentials,
+            private=bool(asked.person),
+            now=self._store.now_ms() / 1000,
+        )
 
     def _entry(self, status: int, headers: Headers, body: bytes, arrived: Headers, asked_ms: int) -> Entry:
         now_ms = self._store.now_ms()
@@ -310,8 +324,9 @@ class ResponseCache:
             with use(context):
                 try:
                     await self._fill(alone, entry, None)
-                except Error:
-                    pass  # the next request finds the response stale still, and tries again
+                except Exception as error:
+                    # The next request finds the response stale still, and tries again.
+                    log.info("%s could not be validated: %s", alone.scope["path"], type(error).__name__)
 
         task = self._validating[key] = spawn(validate(), "validate a response")
         task.add_done_callback(lambda _: self._validating.pop(key, None))

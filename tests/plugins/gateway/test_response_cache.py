@@ -149,6 +149,31 @@ async def test_credentials_share_what_says_that_it_may_be_shared(rule: str, asks
     assert len(origin.asked) == 1
 
 
+async def test_credentials_pass_by_what_is_for_the_anonymous() -> None:
+    """G70: whoever is known may be answered otherwise, and neither finds nor leaves anything."""
+    front = Front(origin := Origin(rule="max-age=60"))
+    await front.ask()
+    origin.body = b"for ada"
+
+    assert [(await front.ask(authorization="Bearer ada")).body for _ in range(2)] == [b"for ada"] * 2
+    assert ((await front.ask()).body, len(origin.asked)) == (b"body", 3)
+
+
+@pytest.mark.parametrize("more", [("cache-control", "private, max-age=60"), ("set-cookie", "a=b")])
+async def test_what_a_validation_makes_private_is_nobody_elses(more: tuple[str, str]) -> None:
+    """G70: a 304 may take back that an answer is for everybody."""
+    front = Front(origin := Origin(more=TAG))
+    await front.ask()
+    front.pass_(100)
+    origin.rule, origin.more = "" if more[0] == "cache-control" else origin.rule, (*TAG, more)
+    mine = await front.ask(authorization="Bearer ada")
+    front.pass_(3)
+    origin.status, origin.more = 401, ()
+
+    assert (mine.status, mine.body) == (200, b"body")
+    assert (await front.ask()).status == 401
+
+
 async def test_variants_are_told_apart() -> None:
     """G70: Vary."""
     front = Front(origin := Origin(more=(("vary", "accept-language"),)))
