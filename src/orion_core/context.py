@@ -25,7 +25,8 @@ class Actor:
     """Who asks: nobody known, a person, a service acting by itself, or the system (command line, start-up).
 
     `permissions` are names ``resource:action``; one that ends in ``*`` covers all that begin alike. `session` is the
-    id of the person's session. `originator` names who set off a chain of events, as ``user:<id>`` or ``system``.
+    id of the person's session, `impersonator` that of the administrator who acts as this person. `originator` names who
+    set off a chain of events, as ``user:<id>`` or ``system``.
     """
 
     kind: ActorKind
@@ -34,6 +35,7 @@ class Actor:
     roles: tuple[str, ...] = ()
     permissions: tuple[str, ...] = ()
     originator: str = ""
+    impersonator: str = ""
 
     @property
     def name(self) -> str:
@@ -59,6 +61,14 @@ class Actor:
         return any(
             held == permission or (held.endswith("*") and permission.startswith(held[:-1])) for held in self.permissions
         )
+
+    def refuse_impersonated(self) -> None:
+        """Raise `Forbidden` for somebody who acts as another person: what only that person may do begins with this.
+
+        Such are changes of credentials and factors, and whatever cannot be undone.
+        """
+        if self.impersonator:
+            raise Forbidden("only the person themselves may do this: you are acting as somebody else")
 
     def require(self, permission: str) -> None:
         """Raise `Unauthenticated` for nobody and `Forbidden` for somebody who lacks `permission`."""

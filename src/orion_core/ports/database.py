@@ -51,7 +51,7 @@ class Transaction(Protocol):
         ...
 
     def before_commit(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Await `work` as the last thing inside the transaction, in the order of the calls; what it raises rolls all back.
+        """Await `work` as the last thing inside the transaction, in the order of the calls; an error rolls back.
 
         For statements that others wait for: a lock taken here is held no longer than the commit takes. Not called when
         the transaction is rolled back.

@@ -5,10 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orion_core.plugin import Plugin, hookimpl
+from orion_plugins.auth.audit_routes import AuditRoutes
 from orion_plugins.auth.routes import AuthRoutes, KeyRoutes
 from orion_plugins.auth.service import AuthService
 from orion_plugins.auth.settings import AuthSettings
-from orion_plugins.auth.tables import AuditLog, RefreshToken, Session, User
+from orion_plugins.auth.tables import (
+    AuditHead,
+    AuditLog,
+    KeyringMark,
+    PersonKey,
+    RefreshToken,
+    Session,
+    SigningKey,
+    User,
+)
 
 if TYPE_CHECKING:
     import typer
@@ -20,11 +30,11 @@ def orion_plugin() -> Plugin:
     return Plugin(
         "auth",
         service=AuthService,
-        routes=[AuthRoutes, KeyRoutes],
-        tables=[User, Session, RefreshToken, AuditLog],
+        routes=[AuthRoutes, KeyRoutes, AuditRoutes],
+        tables=[User, Session, RefreshToken, AuditLog, AuditHead, PersonKey, SigningKey, KeyringMark],
         migrations="orion_plugins.auth.migrations",
         settings=AuthSettings,
-        permissions=["accounts:read", "accounts:write"],
+        permissions=["accounts:read", "accounts:write", "audit:read"],
         prefixes=["/.well-known/jwks.json"],
         port=3001,
     )
@@ -32,8 +42,10 @@ def orion_plugin() -> Plugin:
 
 @hookimpl
 def orion_commands(cli: typer.Typer) -> None:
-    """``orion users ...``."""
+    """``orion users ...`` and ``orion audit ...``."""
     # Imported late: a host loads this module and has no use for the command line's libraries.
+    from orion_plugins.auth.audit_commands import audit
     from orion_plugins.auth.commands import users
 
+    cli.add_typer(audit, name="audit")
     cli.add_typer(users, name="users")

@@ -29,6 +29,7 @@ from orion_core.contracts.auth import (
     Tokens,
     UserRegistered,
 )
+from orion_core.contracts.auth_audit import AuditAnchor, AuditPage, AuditQuery, AuditReport
 from orion_core.contracts.users import UserErased
 from orion_core.errors import Conflict, Forbidden, Unauthenticated
 from orion_core.events import Events, on
@@ -39,11 +40,13 @@ from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_core.settings import Settings
 from orion_plugins.auth import sessions
-from orion_plugins.auth.audit import record
+from orion_plugins.auth.audit import AuditTrail, record
+from orion_plugins.auth.audit_part import AuditPart
 from orion_plugins.auth.emails import Address, normalise, normalised_or_none
 from orion_plugins.auth.erasing import erase_account
 from orion_plugins.auth.hashing import HashingPool
 from orion_plugins.auth.passwords import check_new_password, decoy, hash_password, needs_rehash, verify_password
+from orion_plugins.auth.person_keys import PersonKeys
 from orion_plugins.auth.roles import ADMIN, permissions_of
 from orion_plugins.auth.settings import AuthSettings
 from orion_plugins.auth.tables import ACTIVE, ERASED, User
@@ -76,10 +79,23 @@ class AuthService(Auth):
         init=False, repr=False, default=attrs.Factory(lambda self: decoy(self.keyring.pepper[0]), takes_self=True)
     )
 
+    _trail: AuditTrail = attrs.field(
+        init=False,
+        repr=False,
+        default=attrs.Factory(lambda self: AuditTrail(self.db, PersonKeys(self.db, self.keyring)), takes_self=True),
+    )
+    _audit: AuditPart = attrs.field(
+        init=False,
+        repr=False,
+        default=attrs.Factory(lambda self: AuditPart(self._trail, self.clock), takes_self=True),
+    )
+
     async def __aenter__(self) -> Self:
+        self._trail.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._trail.close()
         await asyncio.to_thread(self._hashing.close)
 
     async def register(self, data: Register) -> Account:
@@ -192,6 +208,22 @@ class AuthService(Auth):
                 pass  # somebody was faster: that account gets the role
         async with self.db.transaction():
             return await self._grant(address, ADMIN)
+
+    async def audit_log(self, query: AuditQuery) -> AuditPage:
+        """See `AuditOperations.audit_log`."""
+        return await self._audit.log(query)
+
+    async def my_audit_log(self, cursor: str, limit: int) -> AuditPage:
+        """See `AuditOperations.my_audit_log`."""
+        return await self._audit.own(cursor, limit)
+
+    async def audit_anchor(self) -> AuditAnchor:
+        """See `AuditOperations.audit_anchor`."""
+        return await self._audit.anchor()
+
+    async def verify_audit(self, anchors: tuple[AuditAnchor, ...]) -> AuditReport:
+        """See `AuditOperations.verify_audit`."""
+        return await self._audit.verify(anchors)
 
     @on(UserErased)
     async def erase_account(self, event: UserErased) -> None:

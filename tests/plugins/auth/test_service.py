@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -35,6 +35,7 @@ from orion_core.contracts.auth import (
     Tokens,
     UserRegistered,
 )
+from orion_core.contracts.auth_audit import AuditEntry, AuditQuery
 from orion_core.contracts.users import UserErased
 from orion_core.errors import Forbidden, Invalid, Unauthenticated
 from orion_core.keyring import Keyring
@@ -129,8 +130,14 @@ async def published(service: AuthService, cls: type[Any]) -> list[Any]:
 
 
 async def audit(service: AuthService) -> list[tuple[str, str, str]]:
-    found = await rows(service.db, "SELECT action, outcome, reason FROM auth_audit_logs ORDER BY id")
+    found = await rows(service.db, "SELECT action, outcome, reason FROM auth_audit_logs ORDER BY seq")
     return [(row["action"], row["outcome"], row["reason"]) for row in found]
+
+
+async def entries(service: AuthService, **wanted: Any) -> Sequence[AuditEntry]:
+    """Entries of the audit log, newest first."""
+    with acting(SYSTEM):
+        return (await service.audit_log(AuditQuery(**wanted))).items
 
 
 async def everything(service: AuthService) -> dict[str, list[dict[str, Any]]]:
@@ -153,12 +160,12 @@ async def test_an_account_is_opened_told_and_audited_in_one_transaction(tmp_path
             account = await service.register(ADA)
 
         [event] = await published(service, UserRegistered)
-        [row] = await rows(service.db, "SELECT * FROM auth_audit_logs")
+        [row] = await entries(service)
         assert account.email == "ada@x.org"
         assert (event.user_id, event.email, event.name) == (account.id, "ada@x.org", "Ada")
-        assert (row["user_id"], row["action"], row["outcome"]) == (account.id, "registered", "success")
-        assert (row["ip_address"], row["user_agent"]) == ("192.0.2.7", "test/1")
-        assert (row["request_id"], row["actor"]) == ("request-1", "anonymous")
+        assert (row.user_id, row.action, row.outcome) == (account.id, "registered", "success")
+        assert (row.ip_address, row.user_agent) == ("192.0.2.7", "test/1")
+        assert (row.request_id, row.actor) == ("request-1", "anonymous")
 
 
 async def test_signing_up_opens_account_and_session(tmp_path: Path) -> None:
@@ -491,8 +498,8 @@ async def test_a_spent_refresh_token_ends_its_whole_family(tmp_path: Path) -> No
         assert (await access(service, other)).active
         [event] = await published(service, SessionRevoked)
         assert (str(event.session_id), event.reason) == (claims(first)["sid"], "refresh_reuse")
-        [row] = await rows(service.db, "SELECT * FROM auth_audit_logs WHERE action = 'refresh_reuse_detected'")
-        assert (row["ip_address"], row["other_ip_address"]) == ("198.51.100.9", "192.0.2.7")
+        [row] = await entries(service, action="refresh_reuse_detected")
+        assert (row.ip_address, row.other_ip_address) == ("198.51.100.9", "192.0.2.7")
 
 
 @pytest.mark.parametrize(
@@ -780,8 +787,8 @@ async def test_a_login_under_way_leaves_no_trace_of_who_is_erased_meanwhile(
 
         with pytest.raises(InvalidCredentials):
             await login
-        found = await rows(service.db, "SELECT user_id, ip_address FROM auth_audit_logs WHERE outcome = 'failure'")
-        assert [(row["user_id"], row["ip_address"]) for row in found] == [(None, "192.0.2.7")]
+        found = await entries(service, outcome="failure")
+        assert [(row.user_id, row.ip_address) for row in found] == [(None, "192.0.2.7")]
 
 
 async def test_erasing_somebody_who_has_no_account_changes_nothing(tmp_path: Path) -> None:

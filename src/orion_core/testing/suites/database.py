@@ -134,10 +134,13 @@ class DatabaseSuite(abc.ABC):
                 await _insert(db, "last")
                 raise _Refused
 
-            with pytest.raises(_Refused):
+            async def fail_at_the_end() -> None:
                 async with db.transaction() as transaction:
                     transaction.before_commit(refuse)
                     await _insert(db)
+
+            with pytest.raises(_Refused):
+                await fail_at_the_end()
             assert OPEN_TRANSACTION.get() is None
             assert await _count(db) == 0
 
