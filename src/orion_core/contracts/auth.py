@@ -10,6 +10,7 @@ import attrs
 
 from orion_core.contract import Contract, raises, repeatable
 from orion_core.contracts.auth_audit import AuditOperations
+from orion_core.contracts.auth_keys import KeyOperations
 from orion_core.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
 from orion_core.events import event
 from orion_core.validators import is_email, is_plain, max_len, min_len
@@ -170,7 +171,7 @@ class AccessChanged:
     user_id: UUID
 
 
-class Auth(AuditOperations, Contract, name="auth"):
+class Auth(AuditOperations, KeyOperations, Contract, name="auth"):
     """Accounts, sessions and tokens.
 
     Tokens are JWTs signed with Ed25519; every service verifies them by itself with `keys` and `access`.

@@ -33,30 +33,29 @@ _AT_ONCE = 50
 
 @attrs.frozen
 class AuditTrail:
-    """The audit log of the database `db`. One is open in a process, as tables are bound to one database."""
+    """The audit log of the database `db`. Tables are bound to one database in a process, and so is the open trail."""
 
     db: Database
     keys: PersonKeys
     _waiting: WeakKeyDictionary[Transaction, list[dict[str, Any]]] = attrs.field(
         init=False, repr=False, factory=WeakKeyDictionary
     )
-    _live: ClassVar[AuditTrail | None] = None
+    _open: ClassVar[list[AuditTrail]] = []
 
     @classmethod
     def live(cls) -> AuditTrail:
-        """The one that is open."""
-        if cls._live is None:
+        """The one that was opened last."""
+        if not cls._open:
             raise RuntimeError("the audit log is not open: enter the service of auth with 'async with'")
-        return cls._live
+        return cls._open[-1]
 
     def open(self) -> None:
         """From now on `record` writes here."""
-        AuditTrail._live = self
+        self._open.append(self)
 
     def close(self) -> None:
         """`record` writes here no more."""
-        if AuditTrail._live is self:
-            AuditTrail._live = None
+        self._open[:] = [trail for trail in self._open if trail is not self]
 
     async def add(self, entries: Sequence[Entry], now: datetime) -> None:
         """Append `entries` when the running transaction commits, in one of their own if there is none."""

@@ -34,7 +34,7 @@ def orion_plugin() -> Plugin:
         tables=[User, Session, RefreshToken, AuditLog, AuditHead, PersonKey, SigningKey, KeyringMark],
         migrations="orion_plugins.auth.migrations",
         settings=AuthSettings,
-        permissions=["accounts:read", "accounts:write", "audit:read"],
+        permissions=["accounts:read", "accounts:write", "audit:read", "keys:read", "keys:write"],
         prefixes=["/.well-known/jwks.json"],
         port=3001,
     )
@@ -42,10 +42,12 @@ def orion_plugin() -> Plugin:
 
 @hookimpl
 def orion_commands(cli: typer.Typer) -> None:
-    """``orion users ...`` and ``orion audit ...``."""
+    """``orion users ...``, ``orion audit ...`` and ``orion keys ...``."""
     # Imported late: a host loads this module and has no use for the command line's libraries.
     from orion_plugins.auth.audit_commands import audit
     from orion_plugins.auth.commands import users
+    from orion_plugins.auth.key_commands import keys
 
     cli.add_typer(audit, name="audit")
+    cli.add_typer(keys, name="keys")
     cli.add_typer(users, name="users")

@@ -29,7 +29,6 @@ from orion_core.contracts.auth import (
     Tokens,
     UserRegistered,
 )
-from orion_core.contracts.auth_audit import AuditAnchor, AuditPage, AuditQuery, AuditReport
 from orion_core.contracts.users import UserErased
 from orion_core.errors import Conflict, Forbidden, Unauthenticated
 from orion_core.events import Events, on
@@ -40,17 +39,16 @@ from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_core.settings import Settings
 from orion_plugins.auth import sessions
-from orion_plugins.auth.audit import AuditTrail, record
-from orion_plugins.auth.audit_part import AuditPart
+from orion_plugins.auth.audit import record
 from orion_plugins.auth.emails import Address, normalise, normalised_or_none
 from orion_plugins.auth.erasing import erase_account
 from orion_plugins.auth.hashing import HashingPool
 from orion_plugins.auth.passwords import check_new_password, decoy, hash_password, needs_rehash, verify_password
-from orion_plugins.auth.person_keys import PersonKeys
 from orion_plugins.auth.roles import ADMIN, permissions_of
+from orion_plugins.auth.security import Security, SecurityOperations
 from orion_plugins.auth.settings import AuthSettings
 from orion_plugins.auth.tables import ACTIVE, ERASED, User
-from orion_plugins.auth.tokens import access_token, is_refresh_token, public_key
+from orion_plugins.auth.tokens import access_token, is_refresh_token
 
 PASSWORD = ("pwd",)
 # Asked with every request where auth is served, so written out: building it anew costs many times its execution.
@@ -61,7 +59,7 @@ WHERE s.id = $1 AND s.revoked_at IS NULL
 
 
 @attrs.frozen
-class AuthService(Auth):
+class AuthService(SecurityOperations, Auth):
     """Keeps `Auth` on one database. Passwords are hashed before any transaction begins."""
 
     db: Database
@@ -79,23 +77,20 @@ class AuthService(Auth):
         init=False, repr=False, default=attrs.Factory(lambda self: decoy(self.keyring.pepper[0]), takes_self=True)
     )
 
-    _trail: AuditTrail = attrs.field(
+    _security: Security = attrs.field(
         init=False,
         repr=False,
-        default=attrs.Factory(lambda self: AuditTrail(self.db, PersonKeys(self.db, self.keyring)), takes_self=True),
-    )
-    _audit: AuditPart = attrs.field(
-        init=False,
-        repr=False,
-        default=attrs.Factory(lambda self: AuditPart(self._trail, self.clock), takes_self=True),
+        default=attrs.Factory(
+            lambda self: Security.on(self.db, self.keyring, self.clock, self.settings), takes_self=True
+        ),
     )
 
     async def __aenter__(self) -> Self:
-        self._trail.open()
+        await self._security.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._trail.close()
+        self._security.close()
         await asyncio.to_thread(self._hashing.close)
 
     async def register(self, data: Register) -> Account:
@@ -110,7 +105,7 @@ class AuthService(Auth):
         async with self.db.transaction():
             account = await self._open_account(address, password_hash, data.name)
             issued = await self._start_session(account.id, version=1)
-        return self._tokens(account, issued)
+        return await self._tokens(account, issued)
 
     async def login(self, data: Login) -> Tokens:
         """See `Auth.login`."""
@@ -134,7 +129,7 @@ class AuthService(Auth):
             issued = await self._start_session(user["id"], user["version"]) if claimed else None
         if issued is None:
             raise await self._refused(user, matches)
-        return self._tokens(Account(user["id"], user["email"]), issued)
+        return await self._tokens(Account(user["id"], user["email"]), issued)
 
     async def refresh(self, refresh_token: str) -> Tokens:
         """See `Auth.refresh`."""
@@ -152,7 +147,7 @@ class AuthService(Auth):
         except _Lost:
             await self._reused(refresh_token)
             raise _invalid_grant() from None
-        return self._tokens(Account(family.user_id, family.email), issued)
+        return await self._tokens(Account(family.user_id, family.email), issued)
 
     async def logout(self, refresh_token: str) -> None:
         """See `Auth.logout`."""
@@ -176,7 +171,7 @@ class AuthService(Auth):
 
     async def keys(self) -> tuple[PublicKey, ...]:
         """See `Auth.keys`."""
-        return tuple(public_key(key) for key in self.keyring.signing)
+        return await self._security.signing.published()
 
     async def access(self, session_id: UUID, version: int) -> Access:
         """See `Auth.access`."""
@@ -208,22 +203,6 @@ class AuthService(Auth):
                 pass  # somebody was faster: that account gets the role
         async with self.db.transaction():
             return await self._grant(address, ADMIN)
-
-    async def audit_log(self, query: AuditQuery) -> AuditPage:
-        """See `AuditOperations.audit_log`."""
-        return await self._audit.log(query)
-
-    async def my_audit_log(self, cursor: str, limit: int) -> AuditPage:
-        """See `AuditOperations.my_audit_log`."""
-        return await self._audit.own(cursor, limit)
-
-    async def audit_anchor(self) -> AuditAnchor:
-        """See `AuditOperations.audit_anchor`."""
-        return await self._audit.anchor()
-
-    async def verify_audit(self, anchors: tuple[AuditAnchor, ...]) -> AuditReport:
-        """See `AuditOperations.verify_audit`."""
-        return await self._audit.verify(anchors)
 
     @on(UserErased)
     async def erase_account(self, event: UserErased) -> None:
@@ -352,13 +331,13 @@ class AuthService(Auth):
         found: dict[str, Any] | None = await User.select(*columns).where(User.email_key == address.key).first()
         return found
 
-    def _tokens(self, account: Account, issued: sessions.Issued) -> Tokens:
+    async def _tokens(self, account: Account, issued: sessions.Issued) -> Tokens:
         ttl = self.settings.access_ttl
         return Tokens(
             user=account,
             access_token=access_token(
                 issued.grant,
-                self.keyring.signing[0],
+                await self._security.signing.signer(),
                 issuer=self.platform.issuer,
                 now=self.clock.now(),
                 ttl=ttl,

@@ -17,7 +17,7 @@ def _reasonable(_: object, attribute: attrs.Attribute[timedelta], given: timedel
 
 @attrs.frozen(kw_only=True)
 class AuthSettings:
-    """How long tokens live, and how many passwords may wait to be hashed. Times are in seconds."""
+    """How long tokens and keys live, and how many passwords may wait to be hashed. Times are in seconds."""
 
     access_ttl: timedelta = attrs.field(
         default=timedelta(hours=1), validator=_reasonable, metadata={"help": "life of an access token"}
@@ -32,4 +32,9 @@ class AuthSettings:
     )
     hashing_queue: int = attrs.field(
         default=128, validator=attrs.validators.ge(0), metadata={"help": "passwords that may wait; beyond that 503"}
+    )
+    key_rotation: timedelta = attrs.field(
+        default=timedelta(days=90),
+        validator=_reasonable,
+        metadata={"help": "a new key signs access tokens after so long"},
     )

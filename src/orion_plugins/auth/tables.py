@@ -51,7 +51,7 @@ class Session(Table, tablename="sessions"):
     last_used_at = Timestamptz(default=None)
     revoked_at = Timestamptz(default=None, null=True)
     revoked_reason = Varchar(length=64, default="")
-    impersonator_id = UUID(default=None, null=True, index=True)
+    impersonator_id = UUID(default=None, null=True)
 
 
 class RefreshToken(Table, tablename="refresh_tokens"):
