@@ -53,6 +53,7 @@ from orion_core.ports.identity import Identity
 from orion_core.ports.mail import Mail
 from orion_core.ports.purge import Purge
 from orion_core.queue import JobQueue
+from orion_core.resealing import Resealing
 from orion_core.settings import Settings, from_env
 from orion_core.web.app import build
 from orion_core.web.asgi import App, Receive, Scope, Send
@@ -391,7 +392,10 @@ class Platform:
             relay = Relay(name, db, bus, self.settings.relay_interval, heard)
             outbox.wakes(relay.wake)
             erasures[name] = Erasure(db, queue)
-            queue.serve(self.services[name], purging(name, db) | erasures[name].work(name))
+            work = purging(name, db) | erasures[name].work(name)
+            if resealing := self.resealing(name):
+                work |= resealing.work()
+            queue.serve(self.services[name], work)
             relay.start()
             relays.append(relay.stop)
             self._relays.append(relay)
@@ -410,6 +414,11 @@ class Platform:
         dropping = (event_type(SessionRevoked).name, event_type(AccessChanged).name)
         consumer = await bus.subscribe(Subscription("identity.forget", dropping, broadcast=True), self._forget)
         listening.append(functools.partial(consumer.stop, grace))
+
+    def resealing(self, name: str) -> Resealing | None:
+        """What encrypts the sealed columns of the service `name` anew; None if it has none."""
+        sealed = self.plugins[name].sealed
+        return Resealing(name, self.databases[name], self._keyring, sealed) if sealed else None
 
     def _together(self) -> list[Callable[[], Awaitable[None]]]:
         """A list of what will be stopped at the same time, to be filled; a list made later is stopped earlier."""
@@ -529,7 +538,7 @@ class Platform:
             networks(self.settings.trusted_proxies)
         except ValueError as error:
             problems.append(f"ORION_TRUSTED_PROXIES: {error}")
-        if any(Keyring in composition.needs(plugin).values() for plugin in self.plugins.values()):
+        if any(plugin.sealed or Keyring in composition.needs(plugin).values() for plugin in self.plugins.values()):
             try:
                 self._keyring = self._load_keyring(create=not problems)
             except StartRefused as refused:

@@ -70,6 +70,11 @@ def kid_of(sealed: str) -> str:
     return kid
 
 
+def prefix_of(kid: str) -> str:
+    """How every text begins that was sealed with the key `kid`."""
+    return f"{_FORM}.{kid}."
+
+
 def open_with(key: Key, where: Where, sealed: str) -> bytes:
     """What `seal_with` was given with the same `key`; raises `Unsealable`."""
     if kid_of(sealed) != key.kid:

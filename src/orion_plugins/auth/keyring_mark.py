@@ -11,7 +11,8 @@ import json
 from orion_core.errors import StartRefused
 from orion_core.keyring import Key, Keyring
 from orion_core.ports.database import Database
-from orion_core.sealing import Unsealable, Where, kid_of, open_, seal
+from orion_core.sealing import Unsealable, Where, kid_of, open_, prefix_of, seal
+from orion_plugins.auth.tables import SEALED
 
 _PLACE = Where("auth_keyring_mark", "1", "sealed")
 _USED = "SELECT 1 AS found FROM users WHERE substr(password_hash, 1, $2) = $1 LIMIT 1"
@@ -43,6 +44,12 @@ async def check_keyring(db: Database, keyring: Keyring) -> None:
         prefix = f"orion1${kid}$"
         if await db.fetch(_USED, prefix, len(prefix)):
             raise _refused(f"it lacks the pepper {kid}, with which passwords of accounts were hashed")
+    for kid in kept["encryption"].keys() - now["encryption"].keys():
+        prefix = prefix_of(kid)
+        for each in SEALED:
+            used = f"SELECT 1 AS found FROM {each.table} WHERE substr({each.column}, 1, $2) = $1 LIMIT 1"
+            if await db.fetch(used, prefix, len(prefix)):
+                raise _refused(f"it lacks the encryption key {kid}, with which {each.table} is still encrypted")
     if kept != now or kid_of(rows[0]["sealed"]) != keyring.encryption[0].kid:
         sealed = seal(keyring, _PLACE, json.dumps(now).encode())
         await db.fetch("UPDATE auth_keyring_mark SET sealed = $1 WHERE id = 1", sealed)

@@ -10,6 +10,7 @@ from orion_plugins.auth.routes import AuthRoutes, KeyRoutes
 from orion_plugins.auth.service import AuthService
 from orion_plugins.auth.settings import AuthSettings
 from orion_plugins.auth.tables import (
+    SEALED,
     AuditHead,
     AuditLog,
     KeyringMark,
@@ -34,6 +35,7 @@ def orion_plugin() -> Plugin:
         tables=[User, Session, RefreshToken, AuditLog, AuditHead, PersonKey, SigningKey, KeyringMark],
         migrations="orion_plugins.auth.migrations",
         settings=AuthSettings,
+        sealed=SEALED,
         permissions=["accounts:read", "accounts:write", "audit:read", "keys:read", "keys:write"],
         prefixes=["/.well-known/jwks.json"],
         port=3001,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from piccolo.columns import UUID, BigInt, ForeignKey, Integer, OnDelete, Text, Timestamptz, Varchar
 from piccolo.table import Table
 
+from orion_core.plugin import Sealed
+
 ACTIVE = "active"
 """The one `status` of an account whose owner may sign in."""
 
@@ -127,3 +129,11 @@ class KeyringMark(Table, tablename="auth_keyring_mark"):
 
     id = Integer(primary_key=True, default=None)
     sealed = Text(secret=True)
+
+
+SEALED = (
+    Sealed("auth_person_keys", "sealed"),
+    Sealed("auth_signing_keys", "sealed", key="kid"),
+    Sealed("auth_keyring_mark", "sealed"),
+)
+"""What is encrypted anew when the keyring gets another key. Successors of refresh tokens live for seconds only."""
