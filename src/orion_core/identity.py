@@ -49,6 +49,7 @@ class _Claims:
     version: int
     not_before: float
     expires: float
+    impersonator: str = ""
 
 
 @attrs.frozen
@@ -56,6 +57,7 @@ class _Known:
     user: str
     version: int
     access: Access
+    impersonator: str = ""
 
 
 @attrs.frozen
@@ -92,6 +94,7 @@ class TokenIdentity:
             session=str(claims.session),
             roles=access.roles,
             permissions=access.permissions,
+            impersonator=claims.impersonator,
         )
 
     async def heard(self, envelope: Envelope) -> None:
@@ -101,7 +104,8 @@ class TokenIdentity:
             await self._drop(session, [session])
         elif envelope.name == event_type(AccessChanged).name:
             user = str(json.loads(envelope.data)["user_id"])
-            await self._drop(user, [session for session, known in self._known.items() if known.user == user])
+            concerned = [session for session, known in self._known.items() if user in (known.user, known.impersonator)]
+            await self._drop(user, concerned)
 
     async def _claims(self, token: str) -> _Claims:
         now = self._now()
@@ -162,7 +166,7 @@ class TokenIdentity:
             return access  # it changed meanwhile: right for this request, and not to be kept
         lives = ACCESS_LIVES if access.active else REFUSAL_LIVES
         until = min(now + lives, claims.expires)
-        self._known.put(session, _Known(claims.user, claims.version, access), until)
+        self._known.put(session, _Known(claims.user, claims.version, access, claims.impersonator), until)
         if asked and shared and access.active and until > now:
             await self._share(claims, access, until - now)
             if (self._dropped_at(claims) or 0) > drops:
@@ -206,7 +210,7 @@ class TokenIdentity:
 
     def _dropped_at(self, claims: _Claims) -> int | None:
         now = self._now()
-        found = [self._dropped.get(subject, now) for subject in (str(claims.session), claims.user)]
+        found = [self._dropped.get(subject, now) for subject in _subjects(claims)]
         return max((drop for drop in found if drop is not None), default=None)
 
     def _now(self) -> float:
@@ -301,7 +305,17 @@ def _claims(given: Mapping[str, Any]) -> _Claims:
     if any(not isinstance(each, int) or isinstance(each, bool) for each in [*times, version]):
         raise ValueError("a time or the epoch is no whole number")
     expires, not_before, issued, _ = times
-    return _Claims(str(subject), UUID(str(given["sid"])), version, max(not_before, issued), expires)
+    session, act = UUID(str(given["sid"])), given.get("act")
+    # RFC 8693, 4.1. A chain of actors is never issued.
+    if act is not None and (not isinstance(act, dict) or act.keys() != {"sub"}):
+        raise ValueError("the claim act is not an object with sub alone")
+    impersonator = str(UUID(str(act["sub"]))) if act is not None else ""
+    return _Claims(str(subject), session, version, max(not_before, issued), expires, impersonator)
+
+
+def _subjects(claims: _Claims) -> list[str]:
+    """Whose changes concern the bearer of the token: its session, its person, and who acts as them."""
+    return [each for each in (str(claims.session), claims.user, claims.impersonator) if each]
 
 
 def _cache_key(session: str) -> str:

@@ -10,6 +10,7 @@ import attrs
 
 from orion_core.contract import Contract, raises, repeatable
 from orion_core.contracts.auth_audit import AuditOperations
+from orion_core.contracts.auth_impersonation import ImpersonationOperations
 from orion_core.contracts.auth_keys import KeyOperations
 from orion_core.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
 from orion_core.events import event
@@ -67,12 +68,13 @@ class Access:
 
 @value
 class Me:
-    """The caller's account, roles and permissions."""
+    """The caller's account, roles and permissions. `impersonator` is who acts as them: show a banner then."""
 
     id: UUID
     email: str
     roles: tuple[str, ...]
     permissions: tuple[str, ...]
+    impersonator: UUID | None = None
 
 
 @value
@@ -171,7 +173,7 @@ class AccessChanged:
     user_id: UUID
 
 
-class Auth(AuditOperations, KeyOperations, Contract, name="auth"):
+class Auth(AuditOperations, KeyOperations, ImpersonationOperations, Contract, name="auth"):
     """Accounts, sessions and tokens.
 
     Tokens are JWTs signed with Ed25519; every service verifies them by itself with `keys` and `access`.

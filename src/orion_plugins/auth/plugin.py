@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from orion_core.plugin import Plugin, hookimpl
 from orion_plugins.auth.audit_routes import AuditRoutes
+from orion_plugins.auth.impersonation_routes import ImpersonationRoutes
 from orion_plugins.auth.routes import AuthRoutes, KeyRoutes
 from orion_plugins.auth.service import AuthService
 from orion_plugins.auth.settings import AuthSettings
@@ -31,12 +32,19 @@ def orion_plugin() -> Plugin:
     return Plugin(
         "auth",
         service=AuthService,
-        routes=[AuthRoutes, KeyRoutes, AuditRoutes],
+        routes=[AuthRoutes, KeyRoutes, AuditRoutes, ImpersonationRoutes],
         tables=[User, Session, RefreshToken, AuditLog, AuditHead, PersonKey, SigningKey, KeyringMark],
         migrations="orion_plugins.auth.migrations",
         settings=AuthSettings,
         sealed=SEALED,
-        permissions=["accounts:read", "accounts:write", "audit:read", "keys:read", "keys:write"],
+        permissions=[
+            "accounts:read",
+            "accounts:write",
+            "accounts:impersonate",
+            "audit:read",
+            "keys:read",
+            "keys:write",
+        ],
         prefixes=["/.well-known/jwks.json"],
         port=3001,
     )

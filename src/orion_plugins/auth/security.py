@@ -1,20 +1,25 @@
-"""What watches over auth itself, put together: the audit log and the signing keys."""
+"""What watches over auth itself, put together: the audit log, the signing keys, and acting as others."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Self
+from uuid import UUID
 
 import attrs
 
 from orion_core.contracts.auth_audit import AuditAnchor, AuditOperations, AuditPage, AuditQuery, AuditReport
+from orion_core.contracts.auth_impersonation import Impersonate, Impersonation, ImpersonationOperations
 from orion_core.contracts.auth_keys import KeyOperations, SigningKeyState
+from orion_core.events import Events
 from orion_core.jobs import job
 from orion_core.keyring import Keyring
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
+from orion_core.settings import Settings
 from orion_plugins.auth.audit import AuditTrail
 from orion_plugins.auth.audit_part import AuditPart
+from orion_plugins.auth.impersonation import ImpersonationPart
 from orion_plugins.auth.keyring_mark import check_keyring
 from orion_plugins.auth.person_keys import PersonKeys
 from orion_plugins.auth.settings import AuthSettings
@@ -28,12 +33,26 @@ class Security:
     trail: AuditTrail
     audit: AuditPart
     signing: SigningKeys
+    impersonation: ImpersonationPart
 
     @classmethod
-    def on(cls, db: Database, keyring: Keyring, clock: Clock, settings: AuthSettings) -> Self:
+    def on(
+        cls,
+        db: Database,
+        events: Events,
+        *,
+        keyring: Keyring,
+        clock: Clock,
+        settings: AuthSettings,
+        platform: Settings,
+    ) -> Self:
         """The parts on `db`."""
         trail = AuditTrail(db, PersonKeys(db, keyring))
-        return cls(trail, AuditPart(trail, clock), SigningKeys(db, keyring, clock, settings))
+        signing = SigningKeys(db, keyring, clock, settings)
+        impersonation = ImpersonationPart(
+            db=db, events=events, clock=clock, settings=settings, platform=platform, signing=signing
+        )
+        return cls(trail, AuditPart(trail, clock), signing, impersonation)
 
     async def open(self) -> None:
         """Check the keyring, let the audit log be written, and read the signing keys; raises `StartRefused`."""
@@ -46,7 +65,7 @@ class Security:
         self.trail.close()
 
 
-class SecurityOperations(AuditOperations, KeyOperations):
+class SecurityOperations(AuditOperations, KeyOperations, ImpersonationOperations):
     """The operations that the parts keep, and what they do by themselves."""
 
     _security: Security
@@ -74,6 +93,14 @@ class SecurityOperations(AuditOperations, KeyOperations):
     async def rotate_signing_key(self) -> SigningKeyState:
         """See `KeyOperations.rotate_signing_key`."""
         return await self._security.signing.rotate()
+
+    async def impersonate(self, user_id: UUID, data: Impersonate) -> Impersonation:
+        """See `ImpersonationOperations.impersonate`."""
+        return await self._security.impersonation.begin(user_id, data)
+
+    async def end_impersonation(self, session_id: UUID) -> None:
+        """See `ImpersonationOperations.end_impersonation`."""
+        await self._security.impersonation.end(session_id)
 
     @job(every=timedelta(hours=1))
     async def tend_signing_keys(self) -> None:

@@ -43,6 +43,7 @@ from orion_plugins.auth.audit import record
 from orion_plugins.auth.emails import Address, normalise, normalised_or_none
 from orion_plugins.auth.erasing import erase_account
 from orion_plugins.auth.hashing import HashingPool
+from orion_plugins.auth.impersonation import may_impersonate
 from orion_plugins.auth.passwords import check_new_password, decoy, hash_password, needs_rehash, verify_password
 from orion_plugins.auth.roles import ADMIN, permissions_of
 from orion_plugins.auth.security import Security, SecurityOperations
@@ -53,7 +54,9 @@ from orion_plugins.auth.tokens import access_token, is_refresh_token
 PASSWORD = ("pwd",)
 # Asked with every request where auth is served, so written out: building it anew costs many times its execution.
 _ACCESS = """
-SELECT s.idle_expires_at, u.version, u.status, u.roles FROM sessions s JOIN users u ON u.id = s.user_id
+SELECT s.idle_expires_at, u.version, u.status, u.roles,
+    s.impersonator_id AS impersonator, i.status AS impersonator_status, i.roles AS impersonator_roles
+FROM sessions s JOIN users u ON u.id = s.user_id LEFT JOIN users i ON i.id = s.impersonator_id
 WHERE s.id = $1 AND s.revoked_at IS NULL
 """
 
@@ -81,7 +84,15 @@ class AuthService(SecurityOperations, Auth):
         init=False,
         repr=False,
         default=attrs.Factory(
-            lambda self: Security.on(self.db, self.keyring, self.clock, self.settings), takes_self=True
+            lambda self: Security.on(
+                self.db,
+                self.events,
+                keyring=self.keyring,
+                clock=self.clock,
+                settings=self.settings,
+                platform=self.platform,
+            ),
+            takes_self=True,
         ),
     )
 
@@ -167,7 +178,9 @@ class AuthService(SecurityOperations, Auth):
         if user is None or user["status"] != ACTIVE:
             raise Unauthenticated("the account is closed")
         roles = _roles(user)
-        return Me(user_id, user["email"], roles, permissions_of(roles))
+        impersonator = current().actor.impersonator
+        acting = UUID(impersonator) if impersonator else None
+        return Me(user_id, user["email"], roles, permissions_of(roles), acting)
 
     async def keys(self) -> tuple[PublicKey, ...]:
         """See `Auth.keys`."""
@@ -187,6 +200,10 @@ class AuthService(SecurityOperations, Auth):
         ):
             return Access(active=False)
         roles = _roles(row)
+        if row["impersonator"] is not None:
+            acting = {"status": row["impersonator_status"], "roles": row["impersonator_roles"]}
+            if not may_impersonate(acting, roles):
+                return Access(active=False)
         return Access(True, roles, permissions_of(roles))
 
     async def create_admin(self, data: Register) -> Account:

@@ -15,6 +15,11 @@ def _reasonable(_: object, attribute: attrs.Attribute[timedelta], given: timedel
         raise ValueError(f"{attribute.name} must be more than 0 and at most {_LONGEST.total_seconds():.0f} seconds")
 
 
+def _at_most_an_hour(_: object, attribute: attrs.Attribute[timedelta], given: timedelta) -> None:
+    if given > timedelta(hours=1):
+        raise ValueError(f"{attribute.name} must be at most 3600 seconds")
+
+
 @attrs.frozen(kw_only=True)
 class AuthSettings:
     """How long tokens and keys live, and how many passwords may wait to be hashed. Times are in seconds."""
@@ -37,4 +42,9 @@ class AuthSettings:
         default=timedelta(days=90),
         validator=_reasonable,
         metadata={"help": "a new key signs access tokens after so long"},
+    )
+    impersonation_ttl: timedelta = attrs.field(
+        default=timedelta(hours=1),
+        validator=attrs.validators.and_(_reasonable, _at_most_an_hour),
+        metadata={"help": "an administrator acts as somebody else for so long, at most an hour"},
     )
