@@ -25,10 +25,11 @@ import httpx
 from orion_core import calls, composition
 from orion_core.adapters import choose
 from orion_core.adapters.system_clock import SystemClock
+from orion_core.auditing import recorded
 from orion_core.background import together
 from orion_core.bearer import bearer_token
 from orion_core.calls import CallKeys, CallRouter
-from orion_core.context import ANONYMOUS, Actor
+from orion_core.context import ANONYMOUS, Actor, Context, use
 from orion_core.contract import Call, Contract, Operation, stub
 from orion_core.contracts.auth import AUDIENCE, AccessChanged, Auth, SessionRevoked
 from orion_core.contracts.platform import RequestsMeasured
@@ -43,7 +44,7 @@ from orion_core.keyring import Keyring
 from orion_core.migrate import MigrationApp, pending, up
 from orion_core.observability.requests import RequestMeter, RequestReporter
 from orion_core.outbox import Outbox, Relay
-from orion_core.plugin import Catalogue, Discovery, Plugin, Services, discover
+from orion_core.plugin import Catalogue, Discovery, Plugin, Services, discover, under
 from orion_core.ports.blobs import Blobs
 from orion_core.ports.bus import Bus, Delivery, Subscription
 from orion_core.ports.cache import Cache
@@ -481,6 +482,7 @@ class Platform:
             version=VERSION,
             docs=settings.docs,
             max_body=settings.max_body,
+            denied=self._denied,
         )
         app = without(cast("App", made), {at: name for at, name in self.prefixes.items() if name not in self.plugins})
         for plugin in self.plugins.values():
@@ -488,6 +490,20 @@ class Platform:
                 app = plugin.asgi(app, self)
         router = CallRouter(self.services, self._call_keys) if self._call_keys else None
         return edge(with_fixed(app, self._answer_health, router), networks(settings.trusted_proxies), self._meter.count)
+
+    async def _denied(self, context: Context, path: str, permission: str) -> None:
+        """Tell auth, for its audit log, that somebody lacked a permission."""
+        name = under(self.prefixes, path) or ""
+        if "auth" not in self.deployment or name not in self.databases:
+            return
+        with use(context):
+            event = recorded("access_denied", self.clock.now(), outcome="failure", reason=permission)
+            try:
+                async with self.databases[name].transaction():
+                    await self._outbox(name).publish(event)
+            except Exception:
+                # The refusal stands, whether or not it can be told.
+                log.exception("a denial in %s could not be told to the audit log", name)
 
     async def _answer_health(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.health(scope, receive, send)

@@ -83,3 +83,20 @@ async def test_only_those_who_may_read_the_log_of_others(orion: Orion) -> None:
     assert (await orion.http.get(ALL, headers=person.headers)).status_code == 403
     assert (await orion.http.get(ALL)).status_code == 401
     assert (await orion.http.get(OWN)).status_code == 401
+
+
+@pytest.mark.parametrize("path", [ALL, "/api/v1/webhooks/endpoints", "/api/v1/analytics/top"])
+async def test_whoever_lacks_a_permission_is_recorded_whichever_service_refused(orion: Orion, path: str) -> None:
+    """A57: every denial, with who and from where."""
+    person, admin = await orion.sign_up(), await orion.admin()
+    refused = await orion.http.get(path, headers={**person.headers, "user-agent": "test/1"})
+    await orion.settle()
+
+    answer = await orion.http.get(ALL, headers=admin.headers, params={"action": "access_denied", "limit": 200})
+
+    assert refused.status_code == 403
+    [entry] = [item for item in answer.json()["items"] if item["actor"] == f"user:{person.id}"]
+    assert (entry["outcome"], entry["user_agent"]) == ("failure", "test/1")
+    assert entry["reason"] in ("audit:read", "webhooks:manage", "analytics:read")
+    assert entry["session_id"]
+    assert entry["request_id"] == refused.headers["x-request-id"]

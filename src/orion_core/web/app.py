@@ -16,7 +16,7 @@ from litestar.typing import FieldDefinition
 from orion_core.json_value import Json
 from orion_core.ports.identity import Identity
 from orion_core.web.docs import ApiPage, complete
-from orion_core.web.guard import check_rules, guard
+from orion_core.web.guard import Denied, check_rules, guard
 from orion_core.web.problems import handlers
 
 DOCS = "/schema"
@@ -30,8 +30,9 @@ def build(
     version: str,
     docs: bool,
     max_body: int,
+    denied: Denied | None = None,
 ) -> Litestar:
-    """Compose the application; handlers may take what is in `given` by name.
+    """Compose the application; handlers may take what is in `given` by name, and `denied` is told of refusals.
 
     Raises `StartRefused` for routes that do not say who may use them.
     """
@@ -39,7 +40,7 @@ def build(
         route_handlers=list(routes),
         dependencies=provided(given),
         exception_handlers=handlers(),
-        middleware=[wrapped_in_guard(identity)],
+        middleware=[wrapped_in_guard(identity, denied)],
         request_max_body_size=max_body,
         logging_config=None,
         **json_support(),
@@ -88,11 +89,11 @@ def _provide(item: Any) -> Provide:
     return Provide(provide)
 
 
-def wrapped_in_guard(identity: Identity) -> Any:
+def wrapped_in_guard(identity: Identity, denied: Denied | None = None) -> Any:
     """The guard as a middleware of Litestar."""
 
     def wrap(app: Any) -> Any:
-        return guard(app, identity)
+        return guard(app, identity, denied)
 
     return wrap
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import attrs
 
 from orion_core.bearer import bearer_token
-from orion_core.context import current, use
+from orion_core.context import Context, current, use
 from orion_core.errors import Error, StartRefused, Unauthenticated
 from orion_core.ports.identity import Identity
 from orion_core.web.access import OPT, STREAMS, AccessRule
 from orion_core.web.asgi import App, Receive, Scope, Send, answer_problem
 
+Denied = Callable[[Context, str, str], Awaitable[None]]
+"""Is told of a signed-in person who lacks a permission: the context, the path and the permission."""
 
-def guard(app: App, identity: Identity) -> App:
+
+def guard(app: App, identity: Identity, denied: Denied | None = None) -> App:
     """Wrap `app`, which Litestar has routed to already, so that it runs as the caller or not at all."""
 
     async def layer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,7 +37,9 @@ def guard(app: App, identity: Identity) -> App:
                 scope["orion_user"] = context.actor.id
             elif rule.signed_in:
                 raise Unauthenticated("sign in first: send the header Authorization: Bearer <access token>")
-            if rule.permission:
+            if rule.permission and not context.actor.may(rule.permission):
+                if denied is not None:
+                    await denied(context, scope["path"], rule.permission)
                 context.actor.require(rule.permission)
         except Error as error:
             # A public route works with whatever token: nobody is signed in by one that does not count.

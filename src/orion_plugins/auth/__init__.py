@@ -7,5 +7,5 @@ Asks: no other service.
 
 Tells: `user.registered`, `auth.session_started`, `auth.session_revoked`, `auth.access_changed`.
 
-Hears: `user.erased`, which closes and anonymises the account.
+Hears: `user.erased`, which closes and anonymises the account, and `audit.recorded`, which goes into the audit log.
 """

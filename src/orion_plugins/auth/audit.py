@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 
 import attrs
 
-from orion_core.context import Actor, current
+from orion_core.context import current
 from orion_core.ids import new_id
 from orion_core.ports.database import OPEN_TRANSACTION, Database, Transaction
 from orion_core.sealing import Where, seal_with
@@ -57,18 +57,21 @@ class AuditTrail:
         """`record` writes here no more."""
         self._open[:] = [trail for trail in self._open if trail is not self]
 
-    async def add(self, entries: Sequence[Entry], now: datetime) -> None:
-        """Append `entries` when the running transaction commits, in one of their own if there is none."""
+    async def add(self, entries: Sequence[Entry], now: datetime, by: By | None = None) -> None:
+        """Append `entries` when the running transaction commits, in one of their own if there is none.
+
+        `by` is who did it, taken from the context if left out.
+        """
         transaction = OPEN_TRANSACTION.get()
         # One that is over is false.
         if transaction:
-            await self._add(transaction, entries, now)
+            await self._add(transaction, entries, now, by or By.context())
             return
         async with self.db.transaction() as own:
-            await self._add(own, entries, now)
+            await self._add(own, entries, now, by or By.context())
 
-    async def _add(self, transaction: Transaction, entries: Sequence[Entry], now: datetime) -> None:
-        rows = [await self._row(entry, now) for entry in entries]
+    async def _add(self, transaction: Transaction, entries: Sequence[Entry], now: datetime, by: By) -> None:
+        rows = [await self._row(entry, now, by) for entry in entries]
         waiting = self._waiting.get(transaction)
         if waiting is not None:
             waiting += rows
@@ -76,14 +79,13 @@ class AuditTrail:
         self._waiting[transaction] = rows
         transaction.before_commit(lambda: self._append(self._waiting.pop(transaction)))
 
-    async def _row(self, entry: Entry, now: datetime) -> dict[str, Any]:
-        context = current()
-        actor, row_id = context.actor, new_id()
+    async def _row(self, entry: Entry, now: datetime, by: By) -> dict[str, Any]:
+        row_id = new_id()
         told = {
-            "ip": client_ip(),
+            "ip": by.ip_address,
             "other_ip": entry.other_ip_address,
-            "agent": user_agent(),
-            "request": context.correlation_id[:64],
+            "agent": by.user_agent,
+            "request": by.request_id,
         }
         return {
             "id": row_id,
@@ -92,13 +94,13 @@ class AuditTrail:
             "timestamp": now,
             "outcome": entry.outcome,
             "reason": entry.reason[:64],
-            "actor": actor.name[:128],
-            "impersonator": f"user:{actor.impersonator}" if actor.impersonator else "",
+            "actor": by.actor[:128],
+            "impersonator": by.impersonator[:128],
             "method": entry.method[:32],
             "session_id": entry.session_id,
             "fields": json.dumps(entry.fields),
             "purpose": entry.purpose[:100],
-            "origin": await self._sealed(row_id, "origin", json.dumps(told), asking(actor) or entry.user_id, now),
+            "origin": await self._sealed(row_id, "origin", json.dumps(told), by.person or entry.user_id, now),
             "note": await self._sealed(row_id, "note", entry.note, entry.user_id, now) if entry.note else "",
         }
 
@@ -118,6 +120,34 @@ class AuditTrail:
             some = rows[start : start + _AT_ONCE]
             await self.db.fetch(_insert(len(some)), *(row[column] for row in some for column in _STORED))
         await self.db.fetch(_MOVE, seq, previous)
+
+
+@attrs.frozen(kw_only=True)
+class By:
+    """Who did something, in whose name (``user:<id>``), and where the request came from."""
+
+    actor: str
+    impersonator: str
+    ip_address: str
+    user_agent: str
+    request_id: str
+
+    @classmethod
+    def context(cls) -> By:
+        """As the context tells."""
+        context = current()
+        return cls(
+            actor=context.actor.name,
+            impersonator=f"user:{context.actor.impersonator}" if context.actor.impersonator else "",
+            ip_address=client_ip(),
+            user_agent=user_agent(),
+            request_id=context.correlation_id[:64],
+        )
+
+    @property
+    def person(self) -> UUID | None:
+        """The person at the keyboard: an impersonator rather than who they act as; None where nobody is known."""
+        return at_the_keyboard(self.actor, self.impersonator)
 
 
 @attrs.frozen(kw_only=True)
@@ -171,7 +201,7 @@ async def record_reading(
 ) -> None:
     """Record that the actor was shown personal `fields` of the people `subjects`, who may be none; `purpose` names the
     operation that was asked for. What people read of themselves is left out."""
-    own = asking(current().actor)
+    own = asking()
     others: list[UUID | None] = [each for each in dict.fromkeys(subjects) if each != own]
     if subjects and not others:
         return
@@ -179,11 +209,15 @@ async def record_reading(
     await AuditTrail.live().add(entries, now)
 
 
-def asking(actor: Actor) -> UUID | None:
-    """The person at the keyboard: an impersonator rather than who they act as; None where nobody is known."""
-    if actor.kind != "user":
-        return None
-    return UUID(actor.impersonator or actor.id)
+def asking() -> UUID | None:
+    """The person at the keyboard now."""
+    return By.context().person
+
+
+def at_the_keyboard(actor: str, impersonator: str) -> UUID | None:
+    """The person in the columns `actor` and `impersonator` of a row whose request it was; None if nobody is known."""
+    name = impersonator or actor
+    return UUID(name.removeprefix("user:")) if name.startswith("user:") else None
 
 
 def client_ip() -> str:

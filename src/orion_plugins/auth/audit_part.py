@@ -9,9 +9,10 @@ import attrs
 
 from orion_core.context import current
 from orion_core.contracts.auth_audit import AuditAnchor, AuditPage, AuditQuery, AuditReport
+from orion_core.contracts.platform import AuditRecorded
 from orion_core.ports.clock import Clock
 from orion_plugins.auth import audit_verification
-from orion_plugins.auth.audit import AuditTrail, asking, record, record_reading
+from orion_plugins.auth.audit import AuditTrail, By, Entry, asking, record, record_reading
 from orion_plugins.auth.audit_reading import AuditReader, people
 
 log = logging.getLogger("orion.auth")
@@ -37,7 +38,7 @@ class AuditPart:
         current().actor.require(READ)
         page = await self._reader.page(query)
         # Before the answer leaves: what cannot be recorded is not shown. The reading as such is recorded in any case.
-        others = people(page) - {asking(current().actor)}
+        others = people(page) - {asking()}
         await record_reading(
             "audit_log_read", self.clock.now(), subjects=sorted(others), fields=_SHOWN, purpose="audit_log"
         )
@@ -49,6 +50,24 @@ class AuditPart:
         # It would show an administrator where the person was.
         actor.refuse_impersonated()
         return await self._reader.own(actor.user_id, cursor, limit)
+
+    async def take_over(self, event: AuditRecorded) -> None:
+        """Append what another service told."""
+        by = By(
+            actor=event.actor,
+            impersonator=event.impersonator,
+            ip_address=event.ip_address[:64],
+            user_agent=event.user_agent.replace("\x00", "")[:512],
+            request_id=event.request_id[:64],
+        )
+        entry = Entry(
+            action=event.action,
+            outcome="failure" if event.outcome == "failure" else "success",
+            user_id=event.user_id,
+            session_id=event.session_id,
+            reason=event.reason,
+        )
+        await self.trail.add([entry], event.recorded_at, by)
 
     async def anchor(self) -> AuditAnchor:
         """See `AuditOperations.audit_anchor`."""

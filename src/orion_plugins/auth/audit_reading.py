@@ -17,7 +17,7 @@ from orion_core.keyring import Key
 from orion_core.ports.database import Database
 from orion_core.sealing import Unsealable, Where, open_with
 from orion_core.values import invalid
-from orion_plugins.auth.audit import TABLE
+from orion_plugins.auth.audit import TABLE, at_the_keyboard
 from orion_plugins.auth.audit_chain import COLUMNS
 from orion_plugins.auth.person_keys import NOBODY, PersonKeys
 
@@ -74,10 +74,7 @@ def people(page: AuditPage) -> set[UUID]:
 
 def _origin_of(row: Mapping[str, Any]) -> UUID:
     """Whose key sealed where the request came from: that of the person at the keyboard, as `audit` does it."""
-    for name in (row["impersonator"], row["actor"]):
-        if name.startswith("user:"):
-            return UUID(name.removeprefix("user:"))
-    return _note_of(row)
+    return at_the_keyboard(row["actor"], row["impersonator"]) or _note_of(row)
 
 
 def _note_of(row: Mapping[str, Any]) -> UUID:

@@ -11,7 +11,8 @@ import attrs
 from orion_core.contracts.auth_audit import AuditAnchor, AuditOperations, AuditPage, AuditQuery, AuditReport
 from orion_core.contracts.auth_impersonation import Impersonate, Impersonation, ImpersonationOperations
 from orion_core.contracts.auth_keys import KeyOperations, SigningKeyState
-from orion_core.events import Events
+from orion_core.contracts.platform import AuditRecorded
+from orion_core.events import Events, on
 from orion_core.jobs import job
 from orion_core.keyring import Keyring
 from orion_core.ports.clock import Clock
@@ -101,6 +102,11 @@ class SecurityOperations(AuditOperations, KeyOperations, ImpersonationOperations
     async def end_impersonation(self, session_id: UUID) -> None:
         """See `ImpersonationOperations.end_impersonation`."""
         await self._security.impersonation.end(session_id)
+
+    @on(AuditRecorded)
+    async def append_to_audit_log(self, event: AuditRecorded) -> None:
+        """What another service told belongs into the log as well."""
+        await self._security.audit.take_over(event)
 
     @job(every=timedelta(hours=1))
     async def tend_signing_keys(self) -> None:
