@@ -218,6 +218,6 @@ async def found(
     if isinstance(orion, Processes):
         async with redis.asyncio.from_url(redis_url()) as client:
             async for key in client.scan_iter(match=f"*{orion.prefix}*"):
-                kept = await client.get(key) if await client.type(key) == b"string" else b""
+                kept = (await client.get(key) if await client.type(key) == b"string" else None) or b""
                 places += match("redis", key + b" " + kept)
     return sorted(set(places))
