@@ -61,6 +61,9 @@ async def test_pages_go_on_where_the_last_one_ended(orion: Orion) -> None:
         ({"cursor": "nonsense"}, 400, "cursor"),
         ({"user_id": "ada"}, 422, "user_id"),
         ({"since": "yesterday"}, 422, "since"),
+        ({"since": "2026-01-01T00:00:00"}, 422, "since"),
+        ({"action": "a\x00b"}, 422, "action"),
+        ({"outcome": "x" * 17}, 422, "outcome"),
         ({"limit": "201"}, 422, "limit"),
     ],
 )

@@ -9,7 +9,7 @@ from uuid import UUID
 import attrs
 
 from orion_core.contract import repeatable
-from orion_core.validators import between, max_len
+from orion_core.validators import between, is_plain, max_len
 from orion_core.values import value
 
 
@@ -59,9 +59,9 @@ class AuditQuery:
 
     cursor: str = ""
     limit: int = attrs.field(default=50, validator=between(1, 200))
-    action: str = attrs.field(default="", validator=max_len(64))
+    action: str = attrs.field(default="", validator=[max_len(64), is_plain])
     user_id: UUID | None = None
-    outcome: str = attrs.field(default="", validator=max_len(16))
+    outcome: str = attrs.field(default="", validator=[max_len(16), is_plain])
     since: datetime | None = None
     until: datetime | None = None
 

@@ -59,7 +59,11 @@ class Security:
         """Check the keyring, let the audit log be written, and read the signing keys; raises `StartRefused`."""
         await check_keyring(self.trail.db, self.trail.keys.keyring)
         self.trail.open()
-        await self.signing.open()
+        try:
+            await self.signing.open()
+        except BaseException:
+            self.trail.close()
+            raise
 
     def close(self) -> None:
         """Write the audit log no more."""
