@@ -19,6 +19,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from types import ModuleType, TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, cast
+from uuid import UUID
 
 import httpx
 
@@ -497,8 +498,10 @@ class Platform:
         if "auth" not in self.deployment or name not in self.databases:
             return
         with use(context):
-            event = recorded("access_denied", self.clock.now(), outcome="failure", reason=permission)
             try:
+                person = UUID(context.actor.id) if context.actor.kind == "user" else None
+                now = self.clock.now()
+                event = recorded("access_denied", now, outcome="failure", reason=permission, user_id=person)
                 async with self.databases[name].transaction():
                     await self._outbox(name).publish(event)
             except Exception:

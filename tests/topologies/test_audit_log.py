@@ -98,7 +98,8 @@ async def test_whoever_lacks_a_permission_is_recorded_whichever_service_refused(
     answer = await orion.http.get(ALL, headers=admin.headers, params={"action": "access_denied", "limit": 200})
 
     assert refused.status_code == 403
-    [entry] = [item for item in answer.json()["items"] if item["actor"] == f"user:{person.id}"]
+    [entry] = [item for item in answer.json()["items"] if item["user_id"] == str(person.id)]
+    assert entry["actor"] == f"user:{person.id}"
     assert (entry["outcome"], entry["user_agent"]) == ("failure", "test/1")
     assert entry["reason"] in ("audit:read", "webhooks:manage", "analytics:read")
     assert entry["session_id"]
