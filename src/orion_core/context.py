@@ -26,9 +26,10 @@ class Actor:
     """Who asks: nobody known, a person, a service acting by itself, or the system (command line, start-up).
 
     `permissions` are names ``resource:action``; one that ends in ``*`` covers all that begin alike. `session` is the
-    id of the person's session, or ``key:<id>`` for an API key. `originator` names who set off a chain of events, as
-    ``user:<id>`` or ``system``. `granted` says that there are grants on single resources that may matter. `scopes` is
-    what an API key is limited to, None for everybody else; `permissions` are narrowed to it already.
+    id of the person's session, or ``key:<id>`` for an API key; `impersonator` is the id of the administrator who acts
+    as this person. `originator` names who set off a chain of events, as ``user:<id>`` or ``system``. `granted` says
+    that there are grants on single resources that may matter. `scopes` is what an API key is limited to, None for
+    everybody else; `permissions` are narrowed to it already.
     """
 
     kind: ActorKind
@@ -39,6 +40,7 @@ class Actor:
     originator: str = ""
     granted: bool = False
     scopes: tuple[str, ...] | None = None
+    impersonator: str = ""
 
     @property
     def name(self) -> str:
@@ -67,6 +69,14 @@ class Actor:
         if self.kind == "system":
             return True
         return covered(self.permissions, permission)
+
+    def refuse_impersonated(self) -> None:
+        """Raise `Forbidden` for somebody who acts as another person: what only that person may do begins with this.
+
+        Such are changes of credentials and factors, and whatever cannot be undone.
+        """
+        if self.impersonator:
+            raise Forbidden("only the person themselves may do this: you are acting as somebody else")
 
     def require(self, permission: str) -> None:
         """Raise `Unauthenticated` for nobody and `Forbidden` for somebody who lacks `permission`."""

@@ -55,6 +55,7 @@ class _Claims:
     version: int
     not_before: float
     expires: float
+    impersonator: str = ""
 
 
 @attrs.frozen
@@ -62,6 +63,7 @@ class _Known:
     user: str
     version: int
     access: Access
+    impersonator: str = ""
 
 
 @attrs.frozen
@@ -103,6 +105,7 @@ class TokenIdentity:
             roles=access.roles,
             permissions=access.permissions,
             granted=access.granted,
+            impersonator=claims.impersonator,
         )
 
     async def heard(self, envelope: Envelope) -> None:
@@ -114,7 +117,8 @@ class TokenIdentity:
         elif envelope.name == event_type(AccessChanged).name:
             user = str(facts["user_id"])
             self._forget_keys(lambda key: str(key.user_id) == user)
-            await self._drop(user, [session for session, known in self._known.items() if known.user == user])
+            concerned = [session for session, known in self._known.items() if user in (known.user, known.impersonator)]
+            await self._drop(user, concerned)
         elif envelope.name == event_type(RoleChanged).name:
             role = str(facts["role"])
             self._forget_keys(lambda key: role in key.roles)
@@ -214,7 +218,7 @@ class TokenIdentity:
             until = min(now + (ACCESS_LIVES if access.active else REFUSAL_LIVES), claims.expires)
         if (self._dropped_at(claims, access.roles) or 0) > drops:
             return access  # it changed meanwhile: right for this request, and not to be kept
-        self._known.put(session, _Known(claims.user, claims.version, access), until)
+        self._known.put(session, _Known(claims.user, claims.version, access, claims.impersonator), until)
         if cached is None and shared and access.active and until > now:
             await self._share(claims, _Shared(claims.version, access, until), until - now)
             if (self._dropped_at(claims, access.roles) or 0) > drops:
@@ -261,8 +265,7 @@ class TokenIdentity:
 
     def _dropped_at(self, claims: _Claims, roles: Iterable[str] = ()) -> int | None:
         now = self._now()
-        subjects = (str(claims.session), claims.user, *map(_role, roles))
-        found = [self._dropped.get(subject, now) for subject in subjects]
+        found = [self._dropped.get(subject, now) for subject in (*_subjects(claims), *map(_role, roles))]
         return max((drop for drop in found if drop is not None), default=None)
 
     def _now(self) -> float:
@@ -357,7 +360,17 @@ def _claims(given: Mapping[str, Any]) -> _Claims:
     if any(not isinstance(each, int) or isinstance(each, bool) for each in [*times, version]):
         raise ValueError("a time or the epoch is no whole number")
     expires, not_before, issued, _ = times
-    return _Claims(str(subject), UUID(str(given["sid"])), version, max(not_before, issued), expires)
+    session, act = UUID(str(given["sid"])), given.get("act")
+    # RFC 8693, 4.1. A chain of actors is never issued.
+    if act is not None and (not isinstance(act, dict) or act.keys() != {"sub"}):
+        raise ValueError("the claim act is not an object with sub alone")
+    impersonator = str(UUID(str(act["sub"]))) if act is not None else ""
+    return _Claims(str(subject), session, version, max(not_before, issued), expires, impersonator)
+
+
+def _subjects(claims: _Claims) -> list[str]:
+    """Whose changes concern the bearer of the token: its session, its person, and who acts as them."""
+    return [each for each in (str(claims.session), claims.user, claims.impersonator) if each]
 
 
 def _role(name: str) -> str:

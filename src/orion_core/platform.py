@@ -21,17 +21,19 @@ from collections import ChainMap
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from types import ModuleType, TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, cast
+from uuid import UUID
 
 import httpx
 
 from orion_core import calls, composition, production
 from orion_core.adapters import choose
 from orion_core.adapters.system_clock import SystemClock
+from orion_core.auditing import recorded
 from orion_core.authorization import GrantedAuthorization
 from orion_core.background import together
 from orion_core.bearer import bearer_token
 from orion_core.calls import CallKeys, CallRouter
-from orion_core.context import ANONYMOUS, Actor
+from orion_core.context import ANONYMOUS, Actor, Context, use
 from orion_core.contract import Call, Contract, Operation, stub
 from orion_core.contracts.auth import AUDIENCE, Auth
 from orion_core.contracts.platform import RequestsMeasured
@@ -46,7 +48,7 @@ from orion_core.keyring import Keyring
 from orion_core.migrate import MigrationApp, pending, up
 from orion_core.observability.requests import RequestMeter, RequestReporter
 from orion_core.outbox import Outbox, Relay
-from orion_core.plugin import Catalogue, Discovery, Plugin, Services, discover
+from orion_core.plugin import Catalogue, Discovery, Plugin, Services, discover, under
 from orion_core.ports.authorization import Authorization
 from orion_core.ports.blobs import Blobs
 from orion_core.ports.bus import Bus, Delivery, Subscription
@@ -59,6 +61,7 @@ from orion_core.ports.limits import Limits
 from orion_core.ports.mail import Mail
 from orion_core.ports.purge import Purge
 from orion_core.queue import JobQueue
+from orion_core.resealing import Resealing
 from orion_core.settings import Settings, from_env
 from orion_core.topology import HEARD_BY_HOSTS
 from orion_core.web.app import build, face
@@ -455,7 +458,10 @@ class Platform:
             relay = Relay(name, db, bus, self.settings.relay_interval, heard)
             outbox.wakes(relay.wake)
             erasures[name] = Erasure(db, queue)
-            queue.serve(self.services[name], purging(name, db) | erasures[name].work(name))
+            work = purging(name, db) | erasures[name].work(name)
+            if resealing := self.resealing(name):
+                work |= resealing.work()
+            queue.serve(self.services[name], work)
             relay.start()
             relays.append(relay.stop)
             self._relays.append(relay)
@@ -473,6 +479,11 @@ class Platform:
                 listening.append(functools.partial(consumer.stop, grace))
         consumer = await bus.subscribe(Subscription("identity.forget", HEARD_BY_HOSTS, broadcast=True), self._forget)
         listening.append(functools.partial(consumer.stop, grace))
+
+    def resealing(self, name: str) -> Resealing | None:
+        """What encrypts the sealed columns of the service `name` anew; None if it has none."""
+        sealed = self.plugins[name].sealed
+        return Resealing(name, self.databases[name], self._keyring, sealed) if sealed else None
 
     def _together(self) -> list[Callable[[], Awaitable[None]]]:
         """A list of what will be stopped at the same time, to be filled; a list made later is stopped earlier."""
@@ -535,6 +546,7 @@ class Platform:
             version=VERSION,
             docs=settings.docs,
             max_body=settings.max_body,
+            denied=self._denied,
         )
         faced = face(made, max_body=settings.max_body)
         app = without(faced, {at: name for at, name in self.prefixes.items() if name not in self.plugins})
@@ -543,6 +555,22 @@ class Platform:
                 app = plugin.asgi(app, self)
         router = CallRouter(self.services, self._call_keys) if self._call_keys else None
         return edge(with_fixed(app, self._answer_health, router), networks(settings.trusted_proxies), self._meter.count)
+
+    async def _denied(self, context: Context, path: str, permission: str) -> None:
+        """Tell auth, for its audit log, that somebody lacked a permission."""
+        name = under(self.prefixes, path) or ""
+        if "auth" not in self.deployment or name not in self.databases:
+            return
+        with use(context):
+            try:
+                person = UUID(context.actor.id) if context.actor.kind == "user" else None
+                now = self.clock.now()
+                event = recorded("access_denied", now, outcome="failure", reason=permission, user_id=person)
+                async with self.databases[name].transaction():
+                    await self._outbox(name).publish(event)
+            except Exception:
+                # The refusal stands, whether or not it can be told.
+                log.exception("a denial in %s could not be told to the audit log", name)
 
     async def _answer_health(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.health(scope, receive, send)
@@ -610,7 +638,7 @@ class Platform:
             networks(self.settings.trusted_proxies)
         except ValueError as error:
             problems.append(f"ORION_TRUSTED_PROXIES: {error}")
-        if any(Keyring in composition.needs(plugin).values() for plugin in self.plugins.values()):
+        if any(plugin.sealed or Keyring in composition.needs(plugin).values() for plugin in self.plugins.values()):
             try:
                 self._keyring = self._load_keyring(create=not problems)
             except StartRefused as refused:

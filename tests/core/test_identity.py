@@ -178,6 +178,42 @@ async def test_a_good_token_gives_the_person_with_session_roles_and_permissions(
     assert world.askers == {"service:identity"}
 
 
+@BOTH
+async def test_a_token_with_an_actor_names_who_acts(local: bool) -> None:
+    """A61."""
+    world, admin = World(), uuid4()
+
+    actor = await world.identity(local=local).verify(world.token(act={"sub": str(admin)}))
+
+    assert (actor.id, actor.impersonator) == (str(USER), str(admin))
+
+
+@pytest.mark.parametrize(
+    "act", ["admin", {}, {"sub": "admin"}, {"sub": str(UUID(int=1)), "act": {"sub": str(UUID(int=2))}}, []]
+)
+async def test_an_actor_that_auth_never_names_is_refused(act: Any) -> None:
+    """A16, A61."""
+    world = World()
+    with pytest.raises(Unauthenticated):
+        await world.identity().verify(world.token(act=act))
+
+
+async def test_what_changes_for_an_impersonator_is_asked_anew_at_once() -> None:
+    """A37, A61: their access ends in every process, not after a minute."""
+    world, admin = World(), uuid4()
+    identity, token = world.identity(), world.token(act={"sub": str(admin)})
+    await identity.verify(token)
+    await identity.heard(envelope(AccessChanged(uuid4())))
+    await identity.verify(token)
+    assert len(world.asked_access) == 1
+
+    world.access = Access(active=False)
+    await identity.heard(envelope(AccessChanged(admin)))
+
+    with pytest.raises(Unauthenticated):
+        await identity.verify(token)
+
+
 @pytest.mark.parametrize(
     "changed",
     [

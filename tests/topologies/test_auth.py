@@ -203,7 +203,13 @@ async def test_me_is_the_callers_account(orion: Any) -> None:
     mine = await orion.http.get(f"{AUTH}/me", headers=person.headers)
     theirs = await orion.http.get(f"{AUTH}/me", headers=admin.headers)
 
-    assert mine.json() == {"id": str(person.id), "email": person.email, "roles": [], "permissions": []}
+    assert mine.json() == {
+        "id": str(person.id),
+        "email": person.email,
+        "roles": [],
+        "permissions": [],
+        "impersonator": None,
+    }
     assert (theirs.json()["roles"], theirs.json()["permissions"]) == (["admin"], ["*"])
 
 

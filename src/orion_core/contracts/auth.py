@@ -18,6 +18,9 @@ from orion_core.contracts.auth_accounts import (
     TooManyMails,
 )
 from orion_core.contracts.auth_api_keys import ApiKeyOperations
+from orion_core.contracts.auth_audit import AuditOperations
+from orion_core.contracts.auth_impersonation import ImpersonationOperations
+from orion_core.contracts.auth_keys import KeyOperations
 from orion_core.contracts.auth_sessions import Client, SessionsOperations
 from orion_core.errors import Conflict, Invalid, Unauthenticated, Unavailable
 from orion_core.events import event
@@ -91,12 +94,13 @@ class Access:
 
 @value
 class Me:
-    """The caller's account, roles and permissions."""
+    """The caller's account, roles and permissions. `impersonator` is who acts as them: show a banner then."""
 
     id: UUID
     email: str
     roles: tuple[str, ...]
     permissions: tuple[str, ...]
+    impersonator: UUID | None = None
 
 
 @value
@@ -204,7 +208,17 @@ class AccessChanged:
     user_id: UUID
 
 
-class Auth(AccessOperations, AccountOperations, ApiKeyOperations, SessionsOperations, Contract, name="auth"):
+class Auth(
+    AccessOperations,
+    AccountOperations,
+    ApiKeyOperations,
+    AuditOperations,
+    KeyOperations,
+    ImpersonationOperations,
+    SessionsOperations,
+    Contract,
+    name="auth",
+):
     """Accounts, sessions and tokens.
 
     Tokens are JWTs signed with Ed25519; every service verifies them by itself with `keys` and `access`.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import attrs
 
 from orion_core.bearer import bearer_token
-from orion_core.context import ANONYMOUS, Actor, current, use
+from orion_core.context import ANONYMOUS, Actor, Context, current, use
 from orion_core.errors import Error, Forbidden, NotFound, StartRefused, Unauthenticated
 from orion_core.permissions import covered, own_scope
 from orion_core.ports.identity import Identity
@@ -18,10 +18,12 @@ from orion_core.web.asgi import App, Receive, Scope, Send, answer_problem
 VERIFIED = "orion_actor"
 """Where in the scope an outer layer leaves whom the token of the request stands for: `ANONYMOUS` for a token that does
 not count. What is not there has not been verified yet."""
+Denied = Callable[[Context, str, str], Awaitable[None]]
+"""Is told of a signed-in person who lacks a permission: the context, the path and the permission."""
 _NO_PAGE = "/schema/{path}"
 
 
-def guard(app: App, identity: Identity) -> App:
+def guard(app: App, identity: Identity, denied: Denied | None = None) -> App:
     """Wrap `app`, which Litestar has routed to already, so that it runs as the caller or not at all."""
 
     async def layer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,7 +49,9 @@ def guard(app: App, identity: Identity) -> App:
                 scope["orion_user"] = actor.id
             elif rule.signed_in:
                 raise Unauthenticated("sign in first: send the header Authorization: Bearer <access token>")
-            if rule.permission:
+            if rule.permission and not context.actor.may(rule.permission):
+                if denied is not None:
+                    await denied(context, scope["path"], rule.permission)
                 context.actor.require(rule.permission)
         except Error as error:
             # A public route works with whatever token: nobody is signed in by one that does not count there.

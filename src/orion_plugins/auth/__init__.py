@@ -11,5 +11,5 @@ Tells: `user.registered`, `user.email_changed`, `auth.session_started`, `auth.se
 `auth.refresh_reuse_detected`, `auth.access_changed`, `auth.role_changed`, `auth.api_key_created`,
 `auth.api_key_revoked`, `auth.account_disabled`, `auth.account_enabled`.
 
-Hears: `user.erased`, which closes and anonymises the account.
+Hears: `user.erased`, which closes and anonymises the account, and `audit.recorded`, which goes into the audit log.
 """

@@ -74,7 +74,7 @@ def account_parts(
     sessions: Sessions,
     hashing: HashingPool,
     mail_flow: Callable[[UUID], Awaitable[None]],
-    issue: Callable[[Grant], FreshAccess],
+    issue: Callable[[Grant], Awaitable[FreshAccess]],
 ) -> AccountParts:
     """Put the parts together. `mail_flow` is the job that has a mail sent, `issue` makes an access token."""
     throttles = Throttles(db, keyring)

@@ -67,6 +67,7 @@ class ApiKeys:
     async def create(self, data: NewApiKey) -> IssuedApiKey:
         """See `Auth.create_api_key`."""
         actor = _signed_in()
+        actor.refuse_impersonated()
         now = self.clock.now()
         lifetime = timedelta(days=data.expires_in_days)
         if lifetime > self.settings.api_key_lifetime:
@@ -110,6 +111,7 @@ class ApiKeys:
     async def revoke(self, key_id: UUID) -> None:
         """See `Auth.revoke_api_key`."""
         actor = _signed_in()
+        actor.refuse_impersonated()
         now = self.clock.now()
         async with self.db.transaction():
             revoked = (

@@ -55,6 +55,7 @@ class EmailChanges:
 
     async def ask(self, data: ChangeEmail) -> None:
         """See `AccountOperations.change_email`."""
+        current().actor.refuse_impersonated()
         check_redirect(data.redirect_to, self._settings.redirects)
         now, user, new = self._clock.now(), await self._accounts.own(), normalise(data.new_email, field="new_email")
         if new.email == user["email"]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from orion_plugins.auth.audit import record
+from orion_plugins.auth.audit import AuditTrail, record
 from orion_plugins.auth.tables import (
     ERASED,
-    AuditLog,
     AuthApiKey,
     AuthGrant,
     AuthRoleHolder,
@@ -22,8 +21,8 @@ from orion_plugins.auth.tables import (
 async def erase_account(user_id: UUID, now: datetime) -> list[UUID] | None:
     """Close and anonymise the account; the sessions that were open, or None if there is no such account any more.
 
-    Its address is free again. The audit log keeps what happened and when, without addresses, agents and what clients
-    called their requests.
+    Its address is free again. The audit log keeps what happened and when; the key to where the person's requests came
+    from, and to what was written about them, is destroyed.
     """
     closed = await (
         User.update(
@@ -56,9 +55,6 @@ async def erase_account(user_id: UUID, now: datetime) -> list[UUID] | None:
         # After the sessions: a refresh takes their row first, so none can add another token any more.
         await RefreshToken.delete().where(RefreshToken.session_id.is_in([each["id"] for each in sessions]))
     await Flow.delete().where(Flow.user_id == user_id)
-    origin = (AuditLog.ip_address, AuditLog.other_ip_address, AuditLog.user_agent, AuditLog.request_id)
-    await AuditLog.update(dict.fromkeys(origin, "")).where(
-        (AuditLog.user_id == user_id) | (AuditLog.actor == f"user:{user_id}")
-    )
+    await AuditTrail.live().keys.destroy(user_id, now)
     await record("account_erased", now, user_id=user_id)
     return [each["id"] for each in sessions if each["revoked_at"] is None]

@@ -21,11 +21,11 @@ from orion_core.contracts.auth_access import (
 )
 from orion_core.events import Events
 from orion_core.ids import new_id
+from orion_core.paging import from_cursor, to_cursor
 from orion_core.permissions import Rule, Verdict, decide
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_plugins.auth.audit import record
-from orion_plugins.auth.cursors import from_cursor, to_cursor
 from orion_plugins.auth.holdings import check_held, check_manager
 from orion_plugins.auth.roles import Roles
 from orion_plugins.auth.tables import AuthGrant

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -39,7 +39,7 @@ class PasswordSteps:
         passwords: Passwords,
         flows: Flows,
         mails: MailLimits,
-        issue: Callable[[Grant], FreshAccess],
+        issue: Callable[[Grant], Awaitable[FreshAccess]],
     ) -> None:
         self._db = db
         self._clock = clock
@@ -52,8 +52,9 @@ class PasswordSteps:
 
     async def change(self, data: ChangePassword) -> FreshAccess:
         """See `AccountOperations.change_password`."""
-        now, user = self._clock.now(), await self._accounts.own()
         actor = current().actor
+        actor.refuse_impersonated()
+        now, user = self._clock.now(), await self._accounts.own()
         attempt = await self._passwords.confirm(user, data.current_password, now, field="current_password")
         stored = await self._passwords.choose(data.new_password, user["email"], field="new_password")
         async with self._db.transaction():
@@ -65,7 +66,7 @@ class PasswordSteps:
             if session is None:
                 raise Conflict("the session ended meanwhile: sign in and try again")
             await self._done(user, "password_changed", now, keep=session.session_id)
-        return self._issue(session)
+        return await self._issue(session)
 
     async def forgot(self, data: ForgotPassword) -> None:
         """See `AccountOperations.forgot_password`."""

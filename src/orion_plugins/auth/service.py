@@ -50,23 +50,25 @@ from orion_plugins.auth.holdings import ADMIN, COLUMNS, JOINS, Holdings, holder
 from orion_plugins.auth.passwords import decoy, hash_password, needs_rehash, verify_password
 from orion_plugins.auth.redirects import check_redirect
 from orion_plugins.auth.refreshing import Refreshing
+from orion_plugins.auth.security import Security, SecurityOperations
 from orion_plugins.auth.session_list import SessionList
 from orion_plugins.auth.sessions import Issued, Sessions, purge
 from orion_plugins.auth.settings import IMMEDIATE, AuthSettings
 from orion_plugins.auth.tables import ACTIVE, ERASED, User
-from orion_plugins.auth.tokens import Grant, access_token, fingerprint, is_refresh_token, public_key
+from orion_plugins.auth.tokens import Grant, access_token, fingerprint, is_refresh_token
 
 PASSWORD = ("pwd",)
 # Asked with every request where auth is served, so written out: building it anew costs many times its execution.
 _ACCESS = f"""
-SELECT s.idle_expires_at, u.version, {COLUMNS} FROM sessions s JOIN users u ON u.id = s.user_id {JOINS}
+SELECT s.idle_expires_at, s.impersonator_id AS impersonator, u.version, {COLUMNS}
+FROM sessions s JOIN users u ON u.id = s.user_id {JOINS}
 WHERE s.id = $1 AND s.revoked_at IS NULL
 """
 _SESSION_OF = "SELECT session_id FROM refresh_tokens WHERE token_hash = $1"
 
 
 @attrs.define(eq=False)
-class AuthService(AccessService, AccountService, Auth):
+class AuthService(AccessService, AccountService, SecurityOperations, Auth):
     """Keeps `Auth` on one database. Passwords are hashed before any transaction begins."""
 
     db: Database
@@ -79,6 +81,7 @@ class AuthService(AccessService, AccountService, Auth):
     platform: Settings
     _hashing: HashingPool = attrs.field(init=False, repr=False)
     _decoy: str = attrs.field(init=False, repr=False)
+    _security: Security = attrs.field(init=False, repr=False)
     _sessions: Sessions = attrs.field(init=False, repr=False)
     _session_list: SessionList = attrs.field(init=False, repr=False)
     _refreshing: Refreshing = attrs.field(init=False, repr=False)
@@ -89,6 +92,15 @@ class AuthService(AccessService, AccountService, Auth):
         self._hashing = HashingPool(queue=self.settings.hashing_queue)
         self._decoy = decoy(self.keyring.pepper[0])
         self._sessions = Sessions(self.db, self.events, self.settings)
+        self._security = Security.on(
+            self.db,
+            self.events,
+            keyring=self.keyring,
+            clock=self.clock,
+            settings=self.settings,
+            platform=self.platform,
+            sessions=self._sessions,
+        )
         self._session_list = SessionList(self.db, self.clock, self._sessions)
         self._refreshing = Refreshing(
             self.db, self.events, self.clock, self.keyring, self.settings, self._sessions, self._tokens
@@ -110,9 +122,11 @@ class AuthService(AccessService, AccountService, Auth):
         )
 
     async def __aenter__(self) -> Self:
+        await self._security.open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._security.close()
         await asyncio.to_thread(self._hashing.close)
 
     async def register(self, data: Register) -> Account:
@@ -205,11 +219,13 @@ class AuthService(AccessService, AccountService, Auth):
             found = None
         if found is None or found.row["status"] != ACTIVE:
             raise Unauthenticated("the account is closed")
-        return Me(user_id, found.row["email"], found.holdings.roles, found.holdings.permissions)
+        impersonator = current().actor.impersonator
+        acting = UUID(impersonator) if impersonator else None
+        return Me(user_id, found.row["email"], found.holdings.roles, found.holdings.permissions, acting)
 
     async def keys(self) -> tuple[PublicKey, ...]:
         """See `Auth.keys`."""
-        return tuple(public_key(key) for key in self.keyring.signing)
+        return await self._security.signing.published()
 
     async def access(self, session_id: UUID, version: int) -> Access:
         """See `Auth.access`."""
@@ -225,6 +241,9 @@ class AuthService(AccessService, AccountService, Auth):
         ):
             return Access(active=False)
         held = Holdings.of(rows)
+        impersonator = row["impersonator"]
+        if impersonator is not None and not await self._security.impersonation.goes_on(impersonator, held):
+            return Access(active=False)
         return Access(True, held.roles, held.permissions, held.granted)
 
     async def create_admin(self, data: Register) -> Account:
@@ -316,7 +335,7 @@ class AuthService(AccessService, AccountService, Auth):
         return too_many or InvalidCredentials("the email address or the password is wrong")
 
     async def _tokens(self, account: Account, issued: Issued) -> Tokens:
-        fresh = self._issue(issued.grant)
+        fresh = await self._issue(issued.grant)
         return Tokens(
             user=account,
             access_token=fresh.access_token,
@@ -324,7 +343,8 @@ class AuthService(AccessService, AccountService, Auth):
             expires_in=fresh.expires_in,
         )
 
-    def _issue(self, grant: Grant) -> FreshAccess:
+    async def _issue(self, grant: Grant) -> FreshAccess:
         ttl, now = self.settings.access_ttl, self.clock.now()
-        token = access_token(grant, self.keyring.signing[0], issuer=self.platform.issuer, now=now, ttl=ttl)
+        key = await self._security.signing.signer()
+        token = access_token(grant, key, issuer=self.platform.issuer, now=now, ttl=ttl)
         return FreshAccess(token, expires_in=int(ttl.total_seconds()))

@@ -12,11 +12,10 @@ import attrs
 from orion_core.context import current
 from orion_core.contracts.auth_access import NoSuchAccount
 from orion_core.contracts.auth_sessions import MANAGE_SESSIONS, NoSuchSession, SessionInfo, SessionPage
+from orion_core.paging import check_limit, from_cursor, to_cursor
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
-from orion_core.values import invalid
 from orion_plugins.auth.audit import record
-from orion_plugins.auth.cursors import from_cursor, to_cursor
 from orion_plugins.auth.devices import device
 from orion_plugins.auth.sessions import Sessions
 from orion_plugins.auth.tables import ERASED, Session, User
@@ -33,8 +32,7 @@ class SessionList:
     async def page(self, user_id: UUID, cursor: str, limit: int) -> SessionPage:
         """See `SessionsOperations.sessions_of`."""
         own = await self._admit(user_id)
-        if not 1 <= limit <= 200:
-            raise invalid("limit", "out_of_range", "must be from 1 to 200")
+        check_limit(limit)
         now = self.clock.now()
         wanted = (Session.user_id == user_id) & Session.revoked_at.is_null() & (Session.idle_expires_at > now)
         if cursor:
@@ -51,6 +49,7 @@ class SessionList:
 
     async def end(self, user_id: UUID, session_id: UUID) -> None:
         """See `SessionsOperations.end_session`."""
+        current().actor.refuse_impersonated()
         own = await self._admit(user_id)
         if not await Session.exists().where((Session.id == session_id) & (Session.user_id == user_id)):
             raise NoSuchSession("there is no session with this id: list the sessions anew")
@@ -59,6 +58,7 @@ class SessionList:
 
     async def end_all(self, user_id: UUID, keep_current: bool) -> None:
         """See `SessionsOperations.end_sessions`."""
+        current().actor.refuse_impersonated()
         own = await self._admit(user_id)
         session = current().actor.session
         keep = UUID(session) if keep_current and own and session else None

@@ -44,6 +44,11 @@ def _is_list_of_digests(_: object, attribute: attrs.Attribute[str], given: str) 
         raise ValueError(f"{attribute.name}: {problem}")
 
 
+def _at_most_an_hour(_: object, attribute: attrs.Attribute[timedelta], given: timedelta) -> None:
+    if given > timedelta(hours=1):
+        raise ValueError(f"{attribute.name} must be at most 3600 seconds")
+
+
 @attrs.frozen(kw_only=True)
 class AuthSettings:
     """How long tokens and keys live, what may be tried how often, and who may open accounts. Times are in seconds."""
@@ -122,4 +127,14 @@ class AuthSettings:
         default=timedelta(days=7),
         validator=_reasonable,
         metadata={"help": "life of a link that undoes a change of address"},
+    )
+    key_rotation: timedelta = attrs.field(
+        default=timedelta(days=90),
+        validator=_reasonable,
+        metadata={"help": "a new key signs access tokens after so long"},
+    )
+    impersonation_ttl: timedelta = attrs.field(
+        default=timedelta(hours=1),
+        validator=attrs.validators.and_(_reasonable, _at_most_an_hour),
+        metadata={"help": "an administrator acts as somebody else for so long, at most an hour"},
     )

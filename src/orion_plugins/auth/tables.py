@@ -5,6 +5,8 @@ from __future__ import annotations
 from piccolo.columns import UUID, BigInt, ForeignKey, Integer, OnDelete, Text, Timestamptz, Varchar
 from piccolo.table import Table
 
+from orion_core.plugin import Sealed
+
 ACTIVE = "active"
 """The one `status` of an account whose owner may sign in."""
 
@@ -39,7 +41,8 @@ class Session(Table, tablename="sessions"):
 
     `token_hash` is that of its latest refresh token. It ends at `expires_at` whatever happens, at `idle_expires_at`
     without a refresh, and at once when `revoked_at` is set. `amr` is a JSON list (RFC 8176). `client` keeps its refresh
-    tokens: ``token`` or ``cookie``; no other one may use them.
+    tokens: ``token`` or ``cookie``; no other one may use them. `impersonator_id` is the administrator who acts as its
+    person; such a session has no refresh token.
     """
 
     id = UUID(primary_key=True, default=None)
@@ -55,6 +58,7 @@ class Session(Table, tablename="sessions"):
     last_used_at = Timestamptz(default=None)
     revoked_at = Timestamptz(default=None, null=True)
     revoked_reason = Varchar(length=64, default="")
+    impersonator_id = UUID(default=None, null=True)
 
 
 class RefreshToken(Table, tablename="refresh_tokens"):
@@ -70,16 +74,17 @@ class RefreshToken(Table, tablename="refresh_tokens"):
 
 
 class AuditLog(Table, tablename="auth_audit_logs"):
-    """One thing that happened to an account or session: who did it, to whom, how it ended, and why. Never a secret.
+    """One thing that happened: who did it, to whom, how it ended, and why. Never a secret; triggers refuse changes.
 
-    `other_ip_address` is that of the session concerned, where it matters beside the one who asked.
+    `hash` covers the row and the hash of the row before (see `audit_chain`). `origin` tells where the request came from
+    and `note` what somebody wrote about it, both sealed with a person's key. `fields` is a JSON list of what was read.
     """
 
     id = UUID(primary_key=True, default=None)
+    seq = BigInt(default=0)
+    hash = Varchar(length=64)
     user_id = UUID(default=None, null=True, index=True)
     action = Varchar(length=64, index=True)
-    ip_address = Varchar(length=64, default="")
-    other_ip_address = Varchar(length=64, default="")
     timestamp = Timestamptz(default=None, index=True)
     outcome = Varchar(length=16)
     reason = Varchar(length=64, default="")
@@ -87,8 +92,10 @@ class AuditLog(Table, tablename="auth_audit_logs"):
     impersonator = Varchar(length=128, default="")
     method = Varchar(length=32, default="")
     session_id = UUID(default=None, null=True)
-    request_id = Varchar(length=64, default="")
-    user_agent = Varchar(length=512, default="")
+    fields = Text(default="[]")
+    purpose = Varchar(length=100, default="")
+    origin = Text(default="", secret=True)
+    note = Text(default="", secret=True)
 
 
 class AuthRole(Table, tablename="auth_roles"):
@@ -175,3 +182,50 @@ class Flow(Table, tablename="auth_flows"):
     expires_at = Timestamptz(default=None, index=True)
     code_expires_at = Timestamptz(default=None, null=True)
     used_at = Timestamptz(default=None, null=True)
+
+
+class AuditHead(Table, tablename="auth_audit_head"):
+    """The end of the audit log, in one row with the id 1: whoever appends takes it first."""
+
+    id = Integer(primary_key=True, default=None)
+    seq = BigInt(default=0)
+    hash = Varchar(length=64)
+
+
+class PersonKey(Table, tablename="auth_person_keys"):
+    """The sealed key of one person, empty once it was destroyed (see `person_keys`); `id` is the person's."""
+
+    id = UUID(primary_key=True, default=None)
+    sealed = Text(default="", secret=True)
+    created_at = Timestamptz(default=None)
+
+
+class SigningKey(Table, tablename="auth_signing_keys"):
+    """One Ed25519 key that signs access tokens: its sealed secret and its public half, base64url.
+
+    It signs from `signs_from` until the next one does, and is published until `verifies_until`, or for as long as it is
+    the newest.
+    """
+
+    kid = Varchar(length=64, primary_key=True)
+    sealed = Text(secret=True)
+    public = Varchar(length=64)
+    created_at = Timestamptz(default=None)
+    signs_from = Timestamptz(default=None)
+    verifies_until = Timestamptz(default=None, null=True)
+
+
+class KeyringMark(Table, tablename="auth_keyring_mark"):
+    """Fingerprints of the keyring that this database was written with, sealed with it, in one row with the id 1."""
+
+    id = Integer(primary_key=True, default=None)
+    sealed = Text(secret=True)
+
+
+SEALED = (
+    Sealed("auth_person_keys", "sealed"),
+    Sealed("auth_signing_keys", "sealed", key="kid"),
+    Sealed("auth_keyring_mark", "sealed"),
+    Sealed("auth_flows", "payload"),
+)
+"""What is encrypted anew when the keyring gets another key. Successors of refresh tokens live for seconds only."""

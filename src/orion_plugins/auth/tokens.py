@@ -27,13 +27,17 @@ _REFRESH_TOKEN = re.compile(r"ort_[A-Za-z0-9_-]{43}")
 
 @attrs.frozen(kw_only=True)
 class Grant:
-    """What an access token says about its bearer: person, session, epoch, and when and how they signed in."""
+    """What an access token says about its bearer: person, session, epoch, and when and how they signed in.
+
+    `impersonator` is who acts as the person, if somebody does.
+    """
 
     user_id: UUID
     session_id: UUID
     version: int
     signed_in_at: datetime
     amr: tuple[str, ...]
+    impersonator: UUID | None = None
 
 
 def access_token(grant: Grant, key: Key, *, issuer: str, now: datetime, ttl: timedelta) -> str:
@@ -52,6 +56,8 @@ def access_token(grant: Grant, key: Key, *, issuer: str, now: datetime, ttl: tim
         "amr": list(grant.amr),
         "ver": grant.version,
     }
+    if grant.impersonator is not None:
+        claims["act"] = {"sub": str(grant.impersonator)}
     signer = Ed25519PrivateKey.from_private_bytes(key.secret)
     return jwt.encode(claims, signer, algorithm=ALGORITHM, headers={"typ": TYPE, "kid": key.kid})
 

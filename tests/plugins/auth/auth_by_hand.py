@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +13,9 @@ import jwt
 import pytest
 
 from orion_core.adapters.sqlite import SqliteDatabase
-from orion_core.context import ANONYMOUS, Actor, Context, acting
+from orion_core.context import ANONYMOUS, SYSTEM, Actor, Context, acting
 from orion_core.contracts.auth import Access, Auth, Register, Tokens
+from orion_core.contracts.auth_audit import AuditEntry, AuditQuery
 from orion_core.contracts.notifications import Notifications
 from orion_core.keyring import Keyring
 from orion_core.migrate import CORE, MigrationApp, up
@@ -113,7 +114,7 @@ async def published(service: AuthService, cls: type[Any]) -> list[Any]:
 
 
 async def audit(service: AuthService) -> list[tuple[str, str, str]]:
-    found = await rows(service.db, "SELECT action, outcome, reason FROM auth_audit_logs ORDER BY id")
+    found = await rows(service.db, "SELECT action, outcome, reason FROM auth_audit_logs ORDER BY seq")
     return [(row["action"], row["outcome"], row["reason"]) for row in found]
 
 
@@ -121,3 +122,9 @@ async def everything(service: AuthService) -> dict[str, list[dict[str, Any]]]:
     """All rows of the service's own tables."""
     names = ("users", "sessions", "refresh_tokens", "auth_audit_logs", "orion_outbox")
     return {name: await rows(service.db, f"SELECT * FROM {name} ORDER BY 1") for name in names}
+
+
+async def entries(service: AuthService, **wanted: Any) -> Sequence[AuditEntry]:
+    """Entries of the audit log, newest first."""
+    with acting(SYSTEM):
+        return (await service.audit_log(AuditQuery(**wanted))).items

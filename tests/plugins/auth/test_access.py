@@ -36,7 +36,7 @@ CLERK = NewRole("clerk", ("invoices:read", "invoices:write"), "writes invoices")
 
 
 async def audit(accounts: Accounts) -> list[tuple[str, str, str]]:
-    found = await rows(accounts.db, "SELECT action, outcome, reason FROM auth_audit_logs ORDER BY id")
+    found = await rows(accounts.db, "SELECT action, outcome, reason FROM auth_audit_logs ORDER BY seq")
     return [(row["action"], row["outcome"], row["reason"]) for row in found]
 
 
@@ -368,7 +368,7 @@ async def test_closing_an_account_ends_its_sessions_and_opening_it_brings_none_b
     async with accounts_on(database, tmp_path) as accounts:
         auth, root, ada = accounts.auth, await accounts.person("admin"), await accounts.person()
         async with accounts.db.transaction():
-            session = (await auth._start_session(ada.user_id, 1)).grant.session_id
+            session = (await auth._start_session(ada.user_id, 1, "token")).grant.session_id
         assert await _active(auth, session, 1)
 
         with acting(root):

@@ -24,6 +24,7 @@ from auth_by_hand import (
     auth,
     auth_on,
     claims,
+    entries,
     everything,
     person,
     published,
@@ -322,9 +323,9 @@ async def test_a_token_spent_longer_ago_ends_the_whole_family_whatever_its_gener
         [told] = await published(service, RefreshReuseDetected)
         assert (told.user_id, told.session_id, told.email) == (tokens[0].user.id, event.session_id, "ada@x.org")
         assert (told.ip_address, told.session_ip_address) == ("198.51.100.9", "192.0.2.7")
-        [row] = await rows(service.db, "SELECT * FROM auth_audit_logs WHERE action = 'refresh_reuse_detected'")
-        assert (row["ip_address"], row["other_ip_address"]) == ("198.51.100.9", "192.0.2.7")
-        assert (row["outcome"], row["session_id"]) == ("failure", event.session_id)
+        [row] = await entries(service, action="refresh_reuse_detected")
+        assert (row.ip_address, row.other_ip_address) == ("198.51.100.9", "192.0.2.7")
+        assert (row.outcome, row.session_id) == ("failure", event.session_id)
 
 
 @BOTH

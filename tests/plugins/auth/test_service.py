@@ -28,6 +28,7 @@ from auth_by_hand import (
     auth,
     auth_on,
     claims,
+    entries,
     everything,
     person,
     published,
@@ -73,12 +74,12 @@ async def test_an_account_is_opened_told_and_audited_in_one_transaction(tmp_path
             account = await service.register(ADA)
 
         [event] = await published(service, UserRegistered)
-        [row] = await rows(service.db, "SELECT * FROM auth_audit_logs")
+        [row] = await entries(service)
         assert account.email == "ada@x.org"
         assert (event.user_id, event.email, event.name) == (account.id, "ada@x.org", "Ada")
-        assert (row["user_id"], row["action"], row["outcome"]) == (account.id, "registered", "success")
-        assert (row["ip_address"], row["user_agent"]) == ("192.0.2.7", "test/1")
-        assert (row["request_id"], row["actor"]) == ("request-1", "anonymous")
+        assert (row.user_id, row.action, row.outcome) == (account.id, "registered", "success")
+        assert (row.ip_address, row.user_agent) == ("192.0.2.7", "test/1")
+        assert (row.request_id, row.actor) == ("request-1", "anonymous")
 
 
 async def test_signing_up_opens_account_and_session(tmp_path: Path) -> None:
@@ -489,8 +490,8 @@ async def test_a_login_under_way_leaves_no_trace_of_who_is_erased_meanwhile(
 
         with pytest.raises(InvalidCredentials):
             await login
-        found = await rows(service.db, "SELECT user_id, ip_address FROM auth_audit_logs WHERE outcome = 'failure'")
-        assert [(row["user_id"], row["ip_address"]) for row in found] == [(None, "192.0.2.7")]
+        found = await entries(service, outcome="failure")
+        assert [(row.user_id, row.ip_address) for row in found] == [(None, "192.0.2.7")]
 
 
 async def test_erasing_somebody_who_has_no_account_changes_nothing(tmp_path: Path) -> None:

@@ -244,7 +244,9 @@ async def test_an_administrator_sees_and_ends_the_sessions_of_others_and_that_is
         assert not any(each.current for each in page.items)
         assert await active(service, [first, second, third]) == [False] * 3
         logged = await rows(
-            service.db, "SELECT action, reason, user_id FROM auth_audit_logs WHERE actor = $1 ORDER BY id", MANAGER.name
+            service.db,
+            "SELECT action, reason, user_id FROM auth_audit_logs WHERE actor = $1 ORDER BY seq",
+            MANAGER.name,
         )
         assert [row["action"] for row in logged] == ["sessions_read", *["session_revoked"] * 3]
         assert {row["reason"] for row in logged[1:]} == {"ended_by_administrator"}
