@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import attrs
 import httpx
+import jwt
 
 from orion_core.testing import Orion, Person
 
@@ -168,6 +169,27 @@ async def a_session(world: World) -> Given:
     return {"json": {"refresh_token": tokens.refresh_token}}
 
 
+async def an_open_session(world: World) -> Given:
+    tokens = await world.orion.sign_in(world.owner.email, world.owner.password)
+    return {"session_id": session_of(tokens)}
+
+
+async def a_session_of_somebody(world: World) -> Given:
+    person = await world.orion.sign_up()
+    return {"user_id": person.id, "session_id": session_of(person)}
+
+
+async def an_impersonation(world: World) -> Given:
+    found = await somebody(world)
+    made = await world.posted(world.admin, f"/auth/admin/users/{found['user_id']}/impersonate", reason="a question")
+    return {"session_id": made["session_id"]}
+
+
+def session_of(person: Person) -> str:
+    """The id of the session of somebody's access token."""
+    return str(jwt.decode(person.access_token, options={"verify_signature": False})["sid"])
+
+
 async def a_task(world: World) -> Given:
     made = await world.posted(world.admin, "/search/admin/indexes/users/rebuild")
     return {"task_id": made["id"], "index": "users"}
@@ -211,6 +233,11 @@ class Row:
 
 NOBODY = {"key": 401, "admin_key": 401}
 """On a public route a key without scopes is nobody."""
+SOMEBODY_ELSES = dict.fromkeys(("other", "wrong_role", "admin"), 400)
+"""With the token of another person beside it a refresh token does not count (A29)."""
+UNKNOWN: Given = {"json": {"token": "no-such-token"}}
+UNKNOWN_FORM: Given = {"content": b"token=no-such-token", "more": {"content-type": "application/x-www-form-urlencoded"}}
+LINK: Given = {"params": {"token": "no-such-token"}}
 NOT_EVEN_ADMIN = {"admin": 404}
 A_FILE: Given = {"files": {"file": ("a.txt", b"a", "text/plain")}}
 
@@ -221,9 +248,54 @@ ROWS: Mapping[str, Row] = {
         "open", 201, sends(json=lambda _: {"email": f"{fresh('p')}@example.org", "password": PASSWORD})
     ),
     "POST /api/v1/auth/login": Row("open", 401, sends(json={"email": "nobody@example.org", "password": "x" * 9})),
-    "POST /api/v1/auth/refresh": Row("open", 200, a_session),
+    "POST /api/v1/auth/refresh": Row("open", 200, a_session, SOMEBODY_ELSES),
     "POST /api/v1/auth/logout": Row("open", 204, a_session),
     "GET /api/v1/auth/me": Row("mine"),
+    "GET /api/v1/auth/sessions": Row("mine"),
+    "DELETE /api/v1/auth/sessions": Row("mine", 204),
+    "DELETE /api/v1/auth/sessions/{session_id}": Row("owned", 204, an_open_session, NOT_EVEN_ADMIN),
+    "POST /api/v1/auth/sessions/revoke-others": Row("mine", 204),
+    "POST /api/v1/auth/password/change": Row(
+        "mine", 200, sends(json={"current_password": PASSWORD, "new_password": "another horse and battery"})
+    ),
+    "POST /api/v1/auth/password/forgot": Row("open", 202, sends(json={"email": "nobody@example.org"})),
+    "GET /api/v1/auth/password/reset": Row("open", 200, sends(**LINK)),
+    "HEAD /api/v1/auth/password/reset": Row("open", 200, sends(**LINK)),
+    "POST /api/v1/auth/password/reset": Row(
+        "open", 422, sends(json={"token": "no-such-token", "new_password": PASSWORD})
+    ),
+    "POST /api/v1/auth/password/reset/form": Row(
+        "open",
+        422,
+        sends(content=b"token=no-such-token&new_password=another+horse+and+battery", more=UNKNOWN_FORM["more"]),
+    ),
+    "GET /api/v1/auth/email/verify": Row("open", 200, sends(**LINK)),
+    "HEAD /api/v1/auth/email/verify": Row("open", 200, sends(**LINK)),
+    "POST /api/v1/auth/email/verify": Row("open", 422, sends(**UNKNOWN)),
+    "POST /api/v1/auth/email/verify/form": Row("open", 422, sends(**UNKNOWN_FORM)),
+    "POST /api/v1/auth/email/verify/resend": Row("open", 202, sends(json={"email": "nobody@example.org"})),
+    "POST /api/v1/auth/email/change": Row(
+        "mine", 202, sends(json=lambda _: {"new_email": f"{fresh('p')}@example.org", "password": PASSWORD})
+    ),
+    "GET /api/v1/auth/email/change/confirm": Row("open", 200, sends(**LINK)),
+    "HEAD /api/v1/auth/email/change/confirm": Row("open", 200, sends(**LINK)),
+    "POST /api/v1/auth/email/change/confirm": Row("open", 422, sends(**UNKNOWN)),
+    "POST /api/v1/auth/email/change/confirm/form": Row("open", 422, sends(**UNKNOWN_FORM)),
+    "GET /api/v1/auth/email/change/revert": Row("open", 200, sends(**LINK)),
+    "HEAD /api/v1/auth/email/change/revert": Row("open", 200, sends(**LINK)),
+    "POST /api/v1/auth/email/change/revert": Row("open", 422, sends(**UNKNOWN)),
+    "POST /api/v1/auth/email/change/revert/form": Row("open", 422, sends(**UNKNOWN_FORM)),
+    "GET /api/v1/auth/audit": Row("mine"),
+    "GET /api/v1/auth/admin/audit": Row("needs"),
+    "GET /api/v1/auth/admin/users/{user_id}/sessions": Row("needs", 200, the_owner),
+    "DELETE /api/v1/auth/admin/users/{user_id}/sessions": Row("needs", 204, somebody),
+    "DELETE /api/v1/auth/admin/users/{user_id}/sessions/{session_id}": Row("needs", 204, a_session_of_somebody),
+    "POST /api/v1/auth/admin/users/{user_id}/impersonate": Row(
+        "needs", 201, sends(somebody, json={"reason": "a question"})
+    ),
+    "DELETE /api/v1/auth/admin/impersonations/{session_id}": Row("needs", 204, an_impersonation),
+    # gateway
+    "POST /api/v1/gateway/admin/cache/purge": Row("needs", 204, sends(json={"tags": ["some-tag"]})),
     "GET /api/v1/auth/api-keys": Row("mine"),
     "POST /api/v1/auth/api-keys": Row("mine", 201, sends(json={"name": "x", "expires_in_days": 1})),
     "DELETE /api/v1/auth/api-keys/{key_id}": Row("owned", 204, an_api_key, NOT_EVEN_ADMIN),
