@@ -63,7 +63,7 @@ async def test_an_upstream_that_is_away_takes_nothing_else_with_it(orion: Orion)
     await orion.sign_up()
 
     ready = await orion.http.get("/health/ready")
-    assert (ready.status_code, ready.json()["checks"]["gateway"]["upstream shop"]) == (200, "warn")
+    assert (ready.status_code, ready.json()["checks"]["gateway:upstream shop"][0]["status"]) == (200, "warn")
 
     await orion.advance(timedelta(seconds=10))
     assert (await orion.http.post("/shop/cart")).json()["code"] == "gateway.upstream_unreachable"

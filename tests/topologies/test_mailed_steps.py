@@ -14,10 +14,15 @@ from orion_core.contracts.auth import AccessChanged, SessionRevoked, UserEmailCh
 from orion_core.testing import Orion, Person
 from orion_core.testing.engines import until
 from orion_plugins.auth.settings import AuthSettings
+from orion_plugins.gateway.settings import GatewaySettings
 
 EVERYWHERE = pytest.mark.reaches("local", "wire", "processes")
 MANY_MAILS = AuthSettings(mails_per_minute=1000, mails_per_hour=1000)
-pytestmark = pytest.mark.orion(settings={"plugins": {"auth": MANY_MAILS}, "public_url": "https://shop.example"})
+FREELY = "1000/1"
+AT_THE_SHOP = {"public_url": "https://shop.example", "limits_url": "memory:"}
+"""In production nobody starts without limits; those of the gateway have tests of their own."""
+GATEWAY = GatewaySettings(address_limit=FREELY, user_limit=FREELY, login_limit=FREELY, reset_limit=FREELY)
+pytestmark = pytest.mark.orion(settings={"plugins": {"auth": MANY_MAILS, "gateway": GATEWAY}, **AT_THE_SHOP})
 
 AUTH = "/api/v1/auth"
 NEW = "a quite different secret"
@@ -548,9 +553,10 @@ VERIFIED = pytest.mark.orion(
                 mails_per_minute=1000,
                 mails_per_hour=1000,
                 redirects=("https://app.example/welcome",),
-            )
+            ),
+            "gateway": GATEWAY,
         },
-        "public_url": "https://shop.example",
+        **AT_THE_SHOP,
     }
 )
 

@@ -85,7 +85,7 @@ async def test_attempts_to_sign_in_have_a_bucket_of_their_own(orion: Any) -> Non
     assert (await orion.http.get("/.well-known/jwks.json")).status_code == 200
 
 
-@pytest.mark.parametrize(("path", "name"), [(f"{AUTH}/password/forgot", "reset"), (f"{AUTH}/mfa/verify", "mfa")])
+@pytest.mark.parametrize(("path", "name"), [(f"{AUTH}/password/reset", "reset"), (f"{AUTH}/mfa/verify", "mfa")])
 async def test_resets_and_second_factors_are_counted_apart(orion: Any, path: str, name: str) -> None:
     """G20: whether there is such a person, or even such a route, makes no difference."""
     for _ in range(2):

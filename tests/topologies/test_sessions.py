@@ -330,9 +330,10 @@ async def test_the_cookie_counts_with_the_header_only(orion: Any) -> None:
 
     for body in (None, {"refresh_token": ""}, {"refresh_token": token}):
         answer = await with_cookie(orion, "refresh", body, cookie=token, mode=False)
-        assert problem(answer)[0] in (400, 422)
+        assert problem(answer)[0] in (400, 403, 422)
         assert "set-cookie" not in answer.headers
-    assert (await with_cookie(orion, "logout", cookie=token, mode=False)).status_code == 204
+    # A request with a cookie alone may be another site's: the gateway refuses it.
+    assert (await with_cookie(orion, "logout", cookie=token, mode=False)).status_code == 403
     assert (await orion.http.get(f"{AUTH}/me", headers=access)).status_code == 200
     # No other route takes it for an identity.
     for path in ("me", "sessions"):

@@ -14,6 +14,7 @@ from upstream import Upstream, Wire, serve_well
 
 from orion_core.errors import TooLarge
 from orion_core.settings import Settings
+from orion_core.testing.clock import MovableClock
 from orion_core.web import cookies, public, streaming
 from orion_core.web.access import COOKIES, STREAMS
 from orion_core.web.access_log import TEMPLATE
@@ -68,6 +69,9 @@ async def nobody(scope: Any, receive: Any, send: Any) -> None:
     raise AssertionError("nothing is served here")
 
 
+CLOCK = MovableClock()
+
+
 @attrs.define
 class Host:
     """What the dispatcher gets to know of its host."""
@@ -78,8 +82,15 @@ class Host:
     route_table: RouteTable = TABLE
     stops: list[Any] = attrs.field(factory=list)
 
+    @property
+    def clock(self) -> MovableClock:
+        return CLOCK
+
     def on_stop(self, callback: Any) -> None:
         self.stops.append(callback)
+
+    def watch(self, name: str, check: Any) -> None:
+        """Nobody asks for the health of this one."""
 
 
 class Counting:

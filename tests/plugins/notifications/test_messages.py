@@ -34,6 +34,8 @@ PUBLISHED = {
     "password_changed.v1.txt": "4a597e1383243565",
     "password_reset.v1.html": "c30a7f0d7c9c227e",
     "password_reset.v1.txt": "a722558c91155501",
+    "refresh_reuse.v1.html": "af1e620a2c65512f",
+    "refresh_reuse.v1.txt": "d76a876e6bf01c1d",
     "welcome.v1.html": "30f7ff5bb4a00ec5",
     "welcome.v1.txt": "800a9b4157a8b2c0",
 }
