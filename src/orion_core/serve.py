@@ -169,8 +169,8 @@ async def serve(
         listening()
 
     host, port = bound.getsockname()[:2]
-    platform.asgi()  # put together first: what routes or the gateway refuse is said before anything is opened
     with _signals(loop, signalled), bound:
+        platform.asgi()  # put together first: what routes or the gateway refuse is said before anything is opened
         ended(stop)
         try:
             async with platform:

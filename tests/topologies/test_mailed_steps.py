@@ -14,15 +14,11 @@ from orion_core.contracts.auth import AccessChanged, SessionRevoked, UserEmailCh
 from orion_core.testing import Orion, Person
 from orion_core.testing.engines import until
 from orion_plugins.auth.settings import AuthSettings
-from orion_plugins.gateway.settings import GatewaySettings
 
 EVERYWHERE = pytest.mark.reaches("local", "wire", "processes")
 MANY_MAILS = AuthSettings(mails_per_minute=1000, mails_per_hour=1000)
-FREELY = "1000/1"
-AT_THE_SHOP = {"public_url": "https://shop.example", "limits_url": "memory:"}
-"""In production nobody starts without limits; those of the gateway have tests of their own."""
-GATEWAY = GatewaySettings(address_limit=FREELY, user_limit=FREELY, login_limit=FREELY, reset_limit=FREELY)
-pytestmark = pytest.mark.orion(settings={"plugins": {"auth": MANY_MAILS, "gateway": GATEWAY}, **AT_THE_SHOP})
+SHOP = "http://127.0.0.1:8443"
+pytestmark = pytest.mark.orion(settings={"plugins": {"auth": MANY_MAILS}, "public_url": SHOP})
 
 AUTH = "/api/v1/auth"
 NEW = "a quite different secret"
@@ -357,7 +353,7 @@ async def test_links_in_mail_begin_with_the_configured_address(orion: Orion) -> 
     for headers in ({}, {"host": "evil.example"}, {"x-forwarded-host": "evil.example", "x-forwarded-proto": "http"}):
         answer = await orion.http.post(f"{AUTH}/password/forgot", json={"email": person.email}, headers=headers)
         assert answer.status_code == 202
-        assert (await link(orion, person.email)).startswith(f"https://shop.example{AUTH}/{RESET}?token=omt_")
+        assert (await link(orion, person.email)).startswith(f"{SHOP}{AUTH}/{RESET}?token=omt_")
     assert "evil" not in repr(await letters(orion, person.email))
 
 
@@ -554,9 +550,8 @@ VERIFIED = pytest.mark.orion(
                 mails_per_hour=1000,
                 redirects=("https://app.example/welcome",),
             ),
-            "gateway": GATEWAY,
         },
-        **AT_THE_SHOP,
+        "public_url": SHOP,
     }
 )
 

@@ -9,13 +9,9 @@ from typing import Any
 
 from orion_core.errors import StartRefused
 from orion_core.plugin import Host, under
-from orion_core.web.access import COOKIES
-from orion_plugins.gateway.headers import CREDENTIALS
 from orion_plugins.gateway.settings import GatewaySettings
 from orion_plugins.gateway.upstreams import Upstream
 
-_TOKEN = (b"authorization",)
-_WITH_COOKIE = (b"authorization", b"cookie")
 App = Callable[[Any, Any, Any], Awaitable[None]]
 
 RESERVED = ("/health", "/_call", "/schema")
@@ -54,9 +50,6 @@ def dispatch(app: App, host: Host, settings: GatewaySettings) -> App:
         if upstream is None:
             await app(scope, receive, send)
             return
-        # A peer verifies the user's own token (G12); cookies are for the routes that declare that they read them. What
-        # a configured upstream may see of both is a rule of its own.
-        scope[CREDENTIALS] = _TOKEN if name in peers and COOKIES not in scope else _WITH_COOKIE
         await upstream(scope, receive, send)
 
     return layer if upstreams else app

@@ -25,7 +25,8 @@ from orion_plugins.gateway.client import (
 )
 from orion_plugins.gateway.fallback import Fallback, Kept
 from orion_plugins.gateway.headers import CREDENTIALS, content_length, to_client, to_upstream
-from orion_plugins.gateway.refusals import (
+from orion_plugins.gateway.request import Request
+from orion_plugins.gateway.upstream_problems import (
     Receive,
     RequestLate,
     Scope,
@@ -36,7 +37,6 @@ from orion_plugins.gateway.refusals import (
     is_problem,
     refusal,
 )
-from orion_plugins.gateway.request import Request
 
 WebSockets: TypeAlias = Callable[[Scope, Receive, Send, bytes, Headers], Awaitable[None]]
 """Serves one WebSocket whose handshake has been received, given the target and the fields for the upstream."""

@@ -7,11 +7,13 @@ from typing import Any, Self, cast
 
 from orion_core.ports.check import Check
 from orion_core.web import access_log
+from orion_core.web.access import COOKIES
 from orion_plugins.gateway.breaker import Breaker
 from orion_plugins.gateway.circuit import Circuit
 from orion_plugins.gateway.client import Transport
 from orion_plugins.gateway.fallback import Fallback
 from orion_plugins.gateway.header_rules import HeaderRules
+from orion_plugins.gateway.headers import CREDENTIALS
 from orion_plugins.gateway.health_checks import HealthChecks
 from orion_plugins.gateway.pool import Pool
 from orion_plugins.gateway.proxy import Proxy
@@ -21,6 +23,8 @@ from orion_plugins.gateway.settings import GatewaySettings
 from orion_plugins.gateway.upstream_settings import FallbackSettings, UpstreamSettings
 
 _PEER_HEALTH = "/health/ready"
+_TOKEN = (b"authorization",)
+_WITH_COOKIE = (b"authorization", b"cookie")
 
 
 class Upstream:
@@ -43,6 +47,7 @@ class Upstream:
         self.name = name
         self.circuit = Circuit(name, time)
         self._spec = spec
+        self._peer = peer
         self._pools = [
             Pool(
                 url,
@@ -106,6 +111,9 @@ class Upstream:
             self._checking = True
             self._checks.start()
         scope[access_log.UPSTREAM] = self.name
+        # A peer verifies the user's own token (G12); cookies are for the routes that declare that they read them. What
+        # a configured upstream may see of both is a rule of its own.
+        scope[CREDENTIALS] = _TOKEN if self._peer and COOKIES not in scope else _WITH_COOKIE
         await self._proxy(scope, receive, send)
 
     async def check(self) -> Check:

@@ -22,8 +22,17 @@ from orion_plugins.gateway.client import (
 )
 from orion_plugins.gateway.header_rules import HeaderRules
 from orion_plugins.gateway.headers import to_client
-from orion_plugins.gateway.refusals import Receive, Scope, Send, UpstreamFailed, answer, is_problem, refusal, respond
 from orion_plugins.gateway.replicas import Replicas
+from orion_plugins.gateway.upstream_problems import (
+    Receive,
+    Scope,
+    Send,
+    UpstreamFailed,
+    answer,
+    is_problem,
+    refusal,
+    respond,
+)
 from orion_plugins.gateway.websocket_link import ABNORMAL, GOING_AWAY, NO_STATUS, WebSocketLink
 
 BEAT: Final = 20.0

@@ -21,7 +21,7 @@ from orion_core.errors import TooLarge
 from orion_plugins.gateway.client import UpstreamBroken, UpstreamTimeout
 from orion_plugins.gateway.pool import Pool
 from orion_plugins.gateway.proxy import Proxy
-from orion_plugins.gateway.refusals import Message, Receive, Scope, Send
+from orion_plugins.gateway.upstream_problems import Message, Receive, Scope, Send
 
 
 @attrs.define
