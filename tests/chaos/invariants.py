@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from email import message_from_bytes, policy
@@ -35,22 +35,26 @@ async def settled(databases: Mapping[str, Database]) -> bool:
 
 
 async def missing(databases: Mapping[str, Database]) -> dict[str, int]:
-    """How many inbox rows each listener lacks (or, below zero, has too many), by queue."""
-    told: Counter[str] = Counter()
+    """How many of the events in the outboxes each listener has not in its inbox, by queue.
+
+    What a process without a database tells about itself is in no outbox and may be lost.
+    """
+    told: dict[str, set[Any]] = defaultdict(set)
     for db in databases.values():
-        for row in await db.fetch("SELECT name, COUNT(*) AS total FROM orion_outbox GROUP BY name"):
-            told[row["name"]] += row["total"]
+        for row in await db.fetch("SELECT name, event_id FROM orion_outbox"):
+            told[row["name"]].add(row["event_id"])
     found = {}
     for name, plugin in discover().plugins.items():
         if name not in databases or not has_database(plugin):
             continue
-        rows = await databases[name].fetch("SELECT queue, COUNT(*) AS total FROM orion_inbox GROUP BY queue")
-        heard = {row["queue"]: row["total"] for row in rows}
+        heard: dict[str, set[Any]] = defaultdict(set)
+        for row in await databases[name].fetch("SELECT queue, event_id FROM orion_inbox"):
+            heard[row["queue"]].add(row["event_id"])
         for listener in plugin.listeners:
             if not listener.broadcast:
-                wanted = sum(told[each] for each in listener.names) if listener.names else told.total()
-                if wanted != heard.get(listener.queue, 0):
-                    found[listener.queue] = wanted - heard.get(listener.queue, 0)
+                wanted = set().union(*(told[each] for each in listener.names or tuple(told)))
+                if lacking := wanted - heard[listener.queue]:
+                    found[listener.queue] = len(lacking)
     return found
 
 
@@ -97,7 +101,7 @@ async def broken(databases: Mapping[str, Database], mails: Sequence[Path], crowd
     problems += [f"the webhook {row['id']} is {row['status']}" for row in sent if row["status"] != "succeeded"]
     problems += _doubles("webhook", [str(row["message_id"]) for row in sent])
 
-    problems += [f"{queue} heard {-count} events too many" for queue, count in (await missing(databases)).items()]
+    problems += [f"{queue} has not heard {count} events" for queue, count in (await missing(databases)).items()]
     for name, db in databases.items():
         for row in await db.fetch("SELECT type, error_message FROM orion_jobs WHERE state = 'dead'"):
             problems.append(f"a job of {name} is dead: {row['type']}: {row['error_message']}")
