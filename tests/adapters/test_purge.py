@@ -70,7 +70,8 @@ async def test_a_cache_that_is_away_is_told_without_the_password() -> None:
 
 
 async def test_without_a_cache_nothing_happens() -> None:
-    purge = NoPurge()
+    purge = await open_purge(Settings())
+    assert isinstance(purge, NoPurge)
     await purge.purge(urls=["https://x/a"], tags=["t"])
     await purge.aclose()
 
