@@ -55,14 +55,14 @@ class Json:
 
 
 def enc_hook(given: Any) -> Any:
-    """For msgspec: how to encode what it does not know."""
+    """For msgspec: how to encode what it does not know. For a type that nobody knows it wants NotImplementedError."""
     if isinstance(given, Json):
         return given.plain()
     raise NotImplementedError(f"{type(given).__name__} cannot be encoded")
 
 
 def dec_hook(kind: type, plain: Any) -> Any:
-    """For msgspec: how to decode what it does not know."""
+    """For msgspec: how to decode what it does not know, as `enc_hook` encodes it."""
     if kind is Json:
         return Json.of(plain)
     raise NotImplementedError(f"{kind.__name__} cannot be decoded")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from email import message_from_bytes, policy
 from pathlib import Path
@@ -15,6 +16,7 @@ from load import TRACKED, Crowd
 from orion_core.composition import has_database
 from orion_core.plugin import discover
 from orion_core.ports.database import Database
+from orion_core.testing.engines import NotSettled, until
 
 HOUR_MS = 3_600_000
 
@@ -31,11 +33,11 @@ async def settled(databases: Mapping[str, Database]) -> bool:
     for db in databases.values():
         if (await db.fetch(_OPEN))[0]["waiting"]:
             return False
-    return await missing(databases) == {}
+    return not await missing(databases)
 
 
-async def missing(databases: Mapping[str, Database]) -> dict[str, int]:
-    """How many of the events in the outboxes each listener has not in its inbox, by queue.
+async def missing(databases: Mapping[str, Database]) -> set[tuple[str, str]]:
+    """What listeners have not in their inboxes of the events in the outboxes, as (queue, event id).
 
     What a process without a database tells about itself is in no outbox and may be lost.
     """
@@ -43,7 +45,7 @@ async def missing(databases: Mapping[str, Database]) -> dict[str, int]:
     for db in databases.values():
         for row in await db.fetch("SELECT name, event_id FROM orion_outbox"):
             told[row["name"]].add(row["event_id"])
-    found = {}
+    found: set[tuple[str, str]] = set()
     for name, plugin in discover().plugins.items():
         if name not in databases or not has_database(plugin):
             continue
@@ -53,9 +55,24 @@ async def missing(databases: Mapping[str, Database]) -> dict[str, int]:
         for listener in plugin.listeners:
             if not listener.broadcast:
                 wanted = set().union(*(told[each] for each in listener.names or tuple(told)))
-                if lacking := wanted - heard[listener.queue]:
-                    found[listener.queue] = len(lacking)
+                found |= {(listener.queue, str(event_id)) for event_id in wanted - heard[listener.queue]}
     return found
+
+
+async def unheard(databases: Mapping[str, Database], patience: float = 10.0) -> Counter[str]:
+    """How many events each queue has not heard `patience` seconds after they were told, none if all is well.
+
+    Every process goes on telling what it measured, once a minute: what was told just now may be on its way.
+    """
+    lacking = await missing(databases)
+
+    async def arrived() -> bool:
+        lacking.intersection_update(await missing(databases) if lacking else ())
+        return not lacking
+
+    with suppress(NotSettled):
+        await until(arrived, "hearing what was told", patience)
+    return Counter(queue for queue, _ in lacking)
 
 
 async def broken(databases: Mapping[str, Database], mails: Sequence[Path], crowd: Crowd, *others: str) -> list[str]:
@@ -101,7 +118,7 @@ async def broken(databases: Mapping[str, Database], mails: Sequence[Path], crowd
     problems += [f"the webhook {row['id']} is {row['status']}" for row in sent if row["status"] != "succeeded"]
     problems += _doubles("webhook", [str(row["message_id"]) for row in sent])
 
-    problems += [f"{queue} has not heard {count} events" for queue, count in (await missing(databases)).items()]
+    problems += [f"{queue} has not heard {count} events" for queue, count in (await unheard(databases)).items()]
     for name, db in databases.items():
         for row in await db.fetch("SELECT type, error_message FROM orion_jobs WHERE state = 'dead'"):
             problems.append(f"a job of {name} is dead: {row['type']}: {row['error_message']}")

@@ -26,6 +26,7 @@ async def test_a_loop_goes_on_after_errors_and_after_cancellations_that_are_not_
     async with asyncio.timeout(10):
         await done.wait()
     await loop.stop()
+    assert list(outcomes) == []
 
 
 async def test_a_loop_that_is_woken_during_a_step_takes_another() -> None:
@@ -46,6 +47,7 @@ async def test_a_loop_that_is_woken_during_a_step_takes_another() -> None:
     async with asyncio.timeout(10):
         await second.wait()
     await loop.stop()
+    assert steps >= 2
 
 
 async def test_stopping_lets_the_running_step_end_and_cancels_it_after_its_grace() -> None:

@@ -335,17 +335,23 @@ async def test_a_stopped_loop_finishes_its_step_and_begins_no_other() -> None:
 
 
 async def test_a_loop_cancels_a_step_that_does_not_end() -> None:
-    begun = asyncio.Event()
+    begun, cancelled = asyncio.Event(), asyncio.Event()
 
     async def step() -> bool:
         begun.set()
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
         return True
 
     loop = Looper("test", step, 3600)
     loop.start()
-    await begun.wait()
-    await loop.stop(0)
+    async with asyncio.timeout(10):
+        await begun.wait()
+        await loop.stop(0)
+    assert cancelled.is_set()
 
 
 async def test_a_loop_outlives_whatever_a_step_raises() -> None:

@@ -236,6 +236,7 @@ async def test_intake_stops_first_and_services_end_after_what_uses_them(tmp_path
 async def test_listeners_stop_at_the_same_time(tmp_path: Path) -> None:
     """One after the other they would take as many graces as there are, and the later ones would take in work."""
     running, released = asyncio.Barrier(3), asyncio.Barrier(2)
+    together = []
 
     async def wait() -> None:
         await running.wait()
@@ -245,6 +246,7 @@ async def test_listeners_stop_at_the_same_time(tmp_path: Path) -> None:
             # Passes only if both are ended together.
             async with asyncio.timeout(10):
                 await released.wait()
+            together.append(True)
             raise
 
     @attrs.frozen
@@ -263,6 +265,7 @@ async def test_listeners_stop_at_the_same_time(tmp_path: Path) -> None:
     async with platform(tmp_path, shop, store, shutdown_grace=0) as orion:
         await orion.service(Shop).sell("book")
         await running.wait()
+    assert len(together) == 2
 
 
 async def test_what_wraps_the_application_is_told_before_the_databases_close(tmp_path: Path) -> None:
