@@ -9,9 +9,6 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "types", "tests", "migrations", "examples", "processes", "chaos"]
 
-ENVIRONMENT = "shared"
-"""One virtual environment for all sessions that test the package as it is installed: making one takes half a minute."""
-
 DEV = nox.project.load_toml("pyproject.toml")["dependency-groups"]["dev"]
 QUIET = ("-q", "--no-header")
 SIDE_BY_SIDE = ("-n", "auto", "--dist", "worksteal")
@@ -32,7 +29,7 @@ def install(session: nox.Session) -> None:
     session.install(".", *DEV)
 
 
-@nox.session(venv_location=f".nox/{ENVIRONMENT}")
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style, imports and the rules of who may import whom."""
     install(session)
@@ -49,14 +46,14 @@ def types(session: nox.Session) -> None:
     session.run("mypy", *TYPED)
 
 
-@nox.session(venv_location=f".nox/{ENVIRONMENT}")
+@nox.session
 def tests(session: nox.Session) -> None:
     """Everything that needs no processes of its own: both reaches in process, adapters, house rules."""
     install(session)
     session.run("pytest", *QUIET, *SIDE_BY_SIDE, "-m", "not processes", *ELSEWHERE, *session.posargs)
 
 
-@nox.session(venv_location=f".nox/{ENVIRONMENT}")
+@nox.session
 def migrations(session: nox.Session) -> None:
     """Tables and migrations agree, and every migration goes up and down on SQLite and on PostgreSQL."""
     install(session)
@@ -71,14 +68,14 @@ def examples(session: nox.Session) -> None:
     session.run("pytest", *QUIET, "tests/examples", "examples/referrals/tests", *session.posargs)
 
 
-@nox.session(venv_location=f".nox/{ENVIRONMENT}")
+@nox.session
 def processes(session: nox.Session) -> None:
     """The same scenarios against real processes on PostgreSQL, Redis and RabbitMQ; the command line; outages."""
     install(session)
     session.run("pytest", *QUIET, "-m", "processes", *ELSEWHERE, *session.posargs)
 
 
-@nox.session(venv_location=f".nox/{ENVIRONMENT}")
+@nox.session
 def chaos(session: nox.Session) -> None:
     """`kill -9` at random under load, in every service: 10 kills per stack, 100 with `nox -s chaos -- --full`."""
     install(session)
