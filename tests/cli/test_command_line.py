@@ -34,6 +34,7 @@ COMMANDS = (
     ("audit", "verify"),
     ("gateway", "purge"),
     ("keyring", "new"),
+    ("keyring", "reencrypt"),
     ("keyring", "status"),
     ("keys", "list"),
     ("keys", "rotate"),
