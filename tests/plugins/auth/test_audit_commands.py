@@ -51,7 +51,7 @@ def test_an_untouched_log_is_verified(folder: Path) -> None:
     as_json = run("audit", "verify", "--json")
 
     assert done.exit_code == 0, done.output
-    assert "2 entries, all as they were written" in done.output
+    assert "4 entries, all as they were written" in done.output  # each registered, and given a role
     assert json.loads(as_json.stdout)["faults"] == []
 
 
@@ -83,7 +83,7 @@ def test_anchors_in_a_file_reveal_a_tail_that_was_cut(folder: Path) -> None:
     assert run("audit", "verify").exit_code == 0
     done = run("audit", "verify", "--anchor", str(anchors), "--json")
     assert done.exit_code == 1
-    assert {(fault["seq"], fault["kind"]) for fault in json.loads(done.stdout)["faults"]} == {(2, "anchor")}
+    assert {(fault["seq"], fault["kind"]) for fault in json.loads(done.stdout)["faults"]} == {(4, "anchor")}
 
 
 @pytest.mark.parametrize(("text", "said"), [("{}", "holds no anchors"), (None, "cannot be read")])
