@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-_NONE = timedelta(0)
-
 
 class SystemClock:
     """Tells the machine's time; keeps the port `Clock`.
@@ -19,7 +17,7 @@ class SystemClock:
     @property
     def offset(self) -> timedelta:
         """Always zero."""
-        return _NONE
+        return timedelta(0)
 
     def now(self) -> datetime:
         """The time now, in UTC."""

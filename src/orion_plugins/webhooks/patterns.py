@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-NAMED_ONLY = ("system", "jobs", "audit")
+NAMED_ONLY = ("system", "jobs")
 """Families about the platform's own running: ``*`` does not mean them."""
 
 

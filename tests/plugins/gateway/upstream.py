@@ -38,7 +38,6 @@ class Wire:
         self.reader = reader
         self.writer = writer
         self.requests: list[Request] = []
-        self.bodies: list[bytes] = []
 
     async def head(self) -> Request:
         raw = await self.reader.readuntil(b"\r\n\r\n")
@@ -56,11 +55,8 @@ class Wire:
             parts = []
             while part := await self.chunk():
                 parts.append(part)
-            body = b"".join(parts)
-        else:
-            body = await self.reader.readexactly(int((request.all("content-length") or ["0"])[0]))
-        self.bodies.append(body)
-        return body
+            return b"".join(parts)
+        return await self.reader.readexactly(int((request.all("content-length") or ["0"])[0]))
 
     async def chunk(self) -> bytes:
         size = int(await self.reader.readuntil(b"\r\n"), 16)
@@ -146,11 +142,6 @@ class Upstream:
     @property
     def requests(self) -> list[Request]:
         return [request for wire in self.wires for request in wire.requests]
-
-    @property
-    def bodies(self) -> list[bytes]:
-        """The bodies that were read to their ends."""
-        return [body for wire in self.wires for body in wire.bodies]
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         wire = Wire(len(self.wires), reader, writer)
