@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from orion_core.testing.ports import free_ports
+from orion_core.testing.ports import free_block, free_ports
 from orion_core.testing.processes import Processes
 
 TOUR = Path(__file__).parents[2] / "examples" / "tour.py"
@@ -84,16 +83,6 @@ def host(env: Mapping[str, str], folder: Path, *args: str) -> Iterator[None]:
         process.wait()
 
 
-def free_base() -> int:
-    """A port after which those of all services are free."""
-    while True:
-        base = free_ports(1)[0] // 10 * 10
-        with contextlib.ExitStack() as stack, contextlib.suppress(OSError, OverflowError):
-            for port in range(base, base + 9):
-                stack.enter_context(contextlib.closing(socket.socket())).bind(("127.0.0.1", port))
-            return base
-
-
 def test_the_tour_leads_through_one_process_and_can_be_taken_twice(tmp_path: Path) -> None:
     env = environment(tmp_path, **RECEIVERS)
     port = free_ports(1)[0]
@@ -108,7 +97,7 @@ def test_the_tour_leads_through_one_process_and_can_be_taken_twice(tmp_path: Pat
 
 @pytest.mark.processes
 def test_the_tour_leads_through_many_processes(tmp_path: Path) -> None:
-    base = free_base()
+    base = free_block()
     with Processes(tmp_path, start=False) as servers:
         env = {name: text for name, text in servers.env.items() if name not in OWN} | RECEIVERS
         with host(env, tmp_path, "--split", "--port", str(base)):
