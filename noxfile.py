@@ -92,6 +92,7 @@ def benchmarks(session: nox.Session) -> None:
     session.run("python", "benchmarks/footprint.py", *session.posargs)
     session.run("python", "benchmarks/big_file.py")
     session.run("python", "benchmarks/search.py")
+    session.run("python", "benchmarks/limits.py")
 
 
 @nox.session(default=False)

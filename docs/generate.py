@@ -247,7 +247,7 @@ def events_page(plugins: Mapping[str, Plugin]) -> str:
                 f"`{each.queue}`" for other in plugins.values() for each in other.listeners if kind.name in each.names
             ]
             if kind.name in HEARD_BY_HOSTS:
-                hearers.append("every host, which forgets what it remembers of the session")
+                hearers.append("every host, which forgets what it remembers of it")
             rows = [
                 ("version", str(kind.version)),
                 ("class", f"`{cls.__module__}.{cls.__name__}`"),

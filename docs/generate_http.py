@@ -27,7 +27,7 @@ def http_page(plugins: Mapping[str, Plugin]) -> str:
     """Every path, from the OpenAPI document of a platform with all plugins."""
     with tempfile.TemporaryDirectory() as folder:
         platform = Platform.load(*plugins, settings=Settings(data_dir=folder))
-        given = {**platform.contracts, "blobs": None}
+        given = {**platform.contracts, "blobs": None, "purge": None}
         app = build(platform.routes, given, platform.identity, version=VERSION, docs=True, max_body=1_048_576)
         document = app.openapi_schema.to_schema()
     rules: dict[tuple[str, str], AccessRule] = {

@@ -11,14 +11,18 @@ import typing
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from orion_core.contract import Operation
+from orion_core.contract import Operation, modules_of
 from orion_core.errors import Error
 
 
 def declared(contract: type) -> list[type]:
-    """The classes of a contract's module, in the order in which they stand there."""
-    module = sys.modules[contract.__module__]
-    return [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
+    """The classes of a contract's modules, in the order in which they stand there."""
+    return [
+        item
+        for module in modules_of(contract)
+        for item in vars(sys.modules[module]).values()
+        if isinstance(item, type) and item.__module__ == module
+    ]
 
 
 def show(hint: Any) -> str:

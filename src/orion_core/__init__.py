@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from orion_core.litestar_plugin import OrionPlugin
     from orion_core.platform import Platform
     from orion_core.plugin import Plugin, hookimpl
+    from orion_core.ports.authorization import Authorization
     from orion_core.ports.cache import Cache
     from orion_core.ports.clock import Clock
     from orion_core.ports.database import Database
@@ -60,6 +61,7 @@ _HOME = {
     "jobs": ("Discard", "Jobs", "Retry", "job"),
     "platform": ("Platform",),
     "plugin": ("Plugin", "hookimpl"),
+    "ports.authorization": ("Authorization",),
     "ports.cache": ("Cache",),
     "ports.clock": ("Clock",),
     "ports.database": ("Database",),
@@ -74,6 +76,7 @@ _MODULES = {name: module for module, names in _HOME.items() for name in names}
 __all__ = [
     "SYSTEM",
     "Actor",
+    "Authorization",
     "Cache",
     "Clock",
     "Conflict",

@@ -11,13 +11,14 @@ from typing import Any
 import attrs
 
 from orion_core import erasure
-from orion_core.contract import Contract, operations
+from orion_core.contract import Contract, modules_of, operations
 from orion_core.errors import StartRefused
 from orion_core.events import Events, Listener, event_type, is_event
 from orion_core.jobs import Jobs
 from orion_core.keyring import Keyring
 from orion_core.migrate import CORE, MigrationApp
 from orion_core.plugin import Catalogue, Discovery, Plugin, Services
+from orion_core.ports.authorization import Authorization
 from orion_core.ports.blobs import Blobs
 from orion_core.ports.cache import Cache
 from orion_core.ports.clock import Clock
@@ -37,6 +38,7 @@ PORTS: tuple[type, ...] = (
     Blobs,
     Purge,
     Identity,
+    Authorization,
     Keyring,
     Catalogue,
     Services,
@@ -94,8 +96,12 @@ def tells(plugin: Plugin) -> tuple[str, ...]:
     contract = plugin.contract
     if contract is None:
         return ()
-    module = sys.modules[contract.__module__]
-    own = [item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__]
+    own = [
+        item
+        for module in modules_of(contract)
+        for item in vars(sys.modules[module]).values()
+        if isinstance(item, type) and item.__module__ == module
+    ]
     return tuple(dict.fromkeys(event_type(item).name for item in own if is_event(item)))
 
 

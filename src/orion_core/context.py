@@ -16,6 +16,7 @@ from uuid import UUID
 import attrs
 
 from orion_core.errors import Forbidden, Unauthenticated
+from orion_core.permissions import covered
 
 ActorKind = Literal["anonymous", "user", "service", "system"]
 
@@ -25,7 +26,10 @@ class Actor:
     """Who asks: nobody known, a person, a service acting by itself, or the system (command line, start-up).
 
     `permissions` are names ``resource:action``; one that ends in ``*`` covers all that begin alike. `session` is the
-    id of the person's session. `originator` names who set off a chain of events, as ``user:<id>`` or ``system``.
+    id of the person's session, or ``key:<id>`` for an API key; `impersonator` is the id of the administrator who acts
+    as this person. `originator` names who set off a chain of events, as ``user:<id>`` or ``system``. `granted` says
+    that there are grants on single resources that may matter. `scopes` is what an API key is limited to, None for
+    everybody else; `permissions` are narrowed to it already.
     """
 
     kind: ActorKind
@@ -34,6 +38,9 @@ class Actor:
     roles: tuple[str, ...] = ()
     permissions: tuple[str, ...] = ()
     originator: str = ""
+    granted: bool = False
+    scopes: tuple[str, ...] | None = None
+    impersonator: str = ""
 
     @property
     def name(self) -> str:
@@ -48,6 +55,11 @@ class Actor:
         return UUID(self.id)
 
     @property
+    def by_key(self) -> bool:
+        """Whether an API key asks for the person."""
+        return self.scopes is not None
+
+    @property
     def trusted(self) -> bool:
         """Whether this is the platform itself and no person."""
         return self.kind in ("service", "system")
@@ -56,9 +68,15 @@ class Actor:
         """Whether the actor holds `permission`, by name or by a wildcard at the end; the system may everything."""
         if self.kind == "system":
             return True
-        return any(
-            held == permission or (held.endswith("*") and permission.startswith(held[:-1])) for held in self.permissions
-        )
+        return covered(self.permissions, permission)
+
+    def refuse_impersonated(self) -> None:
+        """Raise `Forbidden` for somebody who acts as another person: what only that person may do begins with this.
+
+        Such are changes of credentials and factors, and whatever cannot be undone.
+        """
+        if self.impersonator:
+            raise Forbidden("only the person themselves may do this: you are acting as somebody else")
 
     def require(self, permission: str) -> None:
         """Raise `Unauthenticated` for nobody and `Forbidden` for somebody who lacks `permission`."""

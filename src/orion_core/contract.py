@@ -111,6 +111,12 @@ def contract_of(service: type) -> type[Contract]:
     raise TypeError(f"{service.__name__} keeps no contract: derive it from a class made with Contract, name=...")
 
 
+def modules_of(contract: type) -> tuple[str, ...]:
+    """The modules in which `contract` is declared: its own, and those of abstract bases that bring operations."""
+    bases = [base for base in contract.__mro__ if base not in (Contract, abc.ABC, object)]
+    return tuple(dict.fromkeys(base.__module__ for base in bases))
+
+
 def operations(contract: type[Contract]) -> Mapping[str, Operation]:
     """The operations of `contract` by name; raises TypeError for one that is not async or not fully annotated."""
     found = _operations.get(contract)

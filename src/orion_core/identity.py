@@ -1,8 +1,9 @@
-"""Who is behind a bearer token: the adapter of the port `Identity` for tokens that auth signed.
+"""Who is behind a bearer token: the adapter of the port `Identity` for tokens that auth signed, and for API keys.
 
 The signature and the claims are checked here, with keys that are fetched from `Auth.keys` and kept. Whether the session
 still counts, and what it may do, is asked of `Auth.access`: every time where auth is served in the same process,
-otherwise at most once a minute per session, and anew when an event says that it changed.
+otherwise at most once a minute per session, and anew when an event says that it changed. API keys (``oak_…``) are
+opaque: `Auth.key_access` knows them by their SHA-256, and what it answers is kept in the same way, in this process.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
@@ -22,12 +24,16 @@ import jwt
 from orion_core import codec, jws
 from orion_core.context import Actor, acting
 from orion_core.contracts.auth import Access, AccessChanged, Auth, SessionRevoked
+from orion_core.contracts.auth_access import RoleChanged
+from orion_core.contracts.auth_api_keys import ApiKeyRevoked, KeyAccess
 from orion_core.errors import Error, Invalid, Unauthenticated, Unavailable
 from orion_core.events import Envelope, event_type
 from orion_core.ports.cache import Cache, CacheUnavailable
 from orion_core.ports.clock import Clock
 
 TYPE = "at+jwt"
+KEY_PREFIX = "oak_"
+_API_KEY = re.compile(r"oak_[A-Za-z0-9_-]{43}")
 LEEWAY = 30.0
 KEYS_LIVE = 300.0
 KEYS_PAUSE = 10.0
@@ -49,6 +55,7 @@ class _Claims:
     version: int
     not_before: float
     expires: float
+    impersonator: str = ""
 
 
 @attrs.frozen
@@ -56,12 +63,14 @@ class _Known:
     user: str
     version: int
     access: Access
+    impersonator: str = ""
 
 
 @attrs.frozen
 class _Shared:
     version: int
     access: Access
+    until: float
 
 
 class TokenIdentity:
@@ -77,13 +86,16 @@ class TokenIdentity:
         self._keys = _Keys(auth, self._now)
         self._verified: _Kept[_Claims] = _Kept(ENTRIES)
         self._known: _Kept[_Known] = _Kept(ENTRIES)
+        self._keyed: _Kept[KeyAccess] = _Kept(ENTRIES)
         self._dropped: _Kept[int] = _Kept(ENTRIES)
         self._drops = 0
 
     async def verify(self, token: str) -> Actor:
         """See `Identity.verify`."""
+        if token.startswith(KEY_PREFIX):
+            return await self._key_holder(token)
         claims = await self._claims(token)
-        access = await (self._ask(claims) if self._local else self._access(claims))
+        access = await (self._asked(claims) if self._local else self._access(claims))
         if not access.active:
             raise Unauthenticated("the session has ended: sign in again")
         return Actor(
@@ -92,16 +104,57 @@ class TokenIdentity:
             session=str(claims.session),
             roles=access.roles,
             permissions=access.permissions,
+            granted=access.granted,
+            impersonator=claims.impersonator,
         )
 
     async def heard(self, envelope: Envelope) -> None:
-        """Forget what an event says has changed: a session that was revoked, or what a person may do."""
+        """Forget what an event says has changed: a session or API key, what a person may do, or what a role gives."""
+        facts = json.loads(envelope.data)
         if envelope.name == event_type(SessionRevoked).name:
-            session = str(json.loads(envelope.data)["session_id"])
+            session = str(facts["session_id"])
             await self._drop(session, [session])
         elif envelope.name == event_type(AccessChanged).name:
-            user = str(json.loads(envelope.data)["user_id"])
-            await self._drop(user, [session for session, known in self._known.items() if known.user == user])
+            user = str(facts["user_id"])
+            self._forget_keys(lambda key: str(key.user_id) == user)
+            concerned = [session for session, known in self._known.items() if user in (known.user, known.impersonator)]
+            await self._drop(user, concerned)
+        elif envelope.name == event_type(RoleChanged).name:
+            role = str(facts["role"])
+            self._forget_keys(lambda key: role in key.roles)
+            holders = [session for session, known in self._known.items() if role in known.access.roles]
+            await self._drop(_role(role), holders)
+        elif envelope.name == event_type(ApiKeyRevoked).name:
+            self._forget_keys(lambda key: str(key.key_id) == str(facts["key_id"]))
+            await self._drop(str(facts["key_id"]), [])
+
+    def _forget_keys(self, matching: Callable[[KeyAccess], bool]) -> None:
+        for fingerprint, access in self._keyed.items():
+            if matching(access):
+                self._keyed.forget(fingerprint)
+
+    async def _key_holder(self, token: str) -> Actor:
+        if not _API_KEY.fullmatch(token):
+            raise Unauthenticated("the API key does not count: it is no key")
+        now, fingerprint = self._now(), hashlib.sha256(token.encode()).hexdigest()
+        access = None if self._local else self._keyed.get(fingerprint, now)
+        if access is None:
+            drops = self._drops
+            access = await self._ask(self._auth.key_access, fingerprint)
+            if drops == self._drops:
+                ends = access.expires_at.timestamp() if access.active and access.expires_at else now + REFUSAL_LIVES
+                self._keyed.put(fingerprint, access, min(now + ACCESS_LIVES, ends))
+        if not access.active:
+            raise Unauthenticated("the API key does not count: it is unknown, expired or revoked")
+        return Actor(
+            "user",
+            str(access.user_id),
+            session=f"key:{access.key_id}",
+            roles=access.roles,
+            permissions=access.permissions,
+            granted=access.granted,
+            scopes=access.scopes,
+        )
 
     async def _claims(self, token: str) -> _Claims:
         now = self._now()
@@ -154,42 +207,48 @@ class TokenIdentity:
         drops = self._drops
         # What was dropped a moment ago may still be in the shared cache, put there by a process that hears later.
         shared = self._dropped_at(claims) is None
-        access = await self._cached(claims) if shared else None
-        asked = access is None
-        if access is None:
-            access = await self._ask(claims)
-        if (self._dropped_at(claims) or 0) > drops:
+        cached = await self._cached(claims) if shared else None
+        if cached is not None and self._dropped_at(claims, cached.access.roles) is not None:
+            cached = None
+        if cached is not None:
+            # What another process was told a while ago counts here no longer than there.
+            access, until = cached.access, min(cached.until, now + ACCESS_LIVES, claims.expires)
+        else:
+            access = await self._asked(claims)
+            until = min(now + (ACCESS_LIVES if access.active else REFUSAL_LIVES), claims.expires)
+        if (self._dropped_at(claims, access.roles) or 0) > drops:
             return access  # it changed meanwhile: right for this request, and not to be kept
-        lives = ACCESS_LIVES if access.active else REFUSAL_LIVES
-        until = min(now + lives, claims.expires)
-        self._known.put(session, _Known(claims.user, claims.version, access), until)
-        if asked and shared and access.active and until > now:
-            await self._share(claims, access, until - now)
-            if (self._dropped_at(claims) or 0) > drops:
+        self._known.put(session, _Known(claims.user, claims.version, access, claims.impersonator), until)
+        if cached is None and shared and access.active and until > now:
+            await self._share(claims, _Shared(claims.version, access, until), until - now)
+            if (self._dropped_at(claims, access.roles) or 0) > drops:
                 await self._unshare([session])
         return access
 
-    async def _ask(self, claims: _Claims) -> Access:
+    async def _asked(self, claims: _Claims) -> Access:
+        return await self._ask(self._auth.access, claims.session, claims.version)
+
+    async def _ask(self, operation: Callable[..., Awaitable[T]], *args: Any) -> T:
         try:
             with acting(_SELF):
-                return await self._auth.access(claims.session, claims.version)
+                return await operation(*args)
         except Unavailable:
             raise
         except Error as error:
-            raise Unavailable("it cannot be decided whether the session counts") from error
+            raise Unavailable("it cannot be decided whether the credentials count") from error
 
-    async def _cached(self, claims: _Claims) -> Access | None:
+    async def _cached(self, claims: _Claims) -> _Shared | None:
         try:
             kept = await self._cache.get(_cache_key(str(claims.session)))
             found = None if kept is None else codec.loads(kept, _Shared)
         except (CacheUnavailable, Invalid):
             return None
-        return found.access if found is not None and found.version == claims.version else None
+        counts = found is not None and found.version == claims.version and found.until > self._now()
+        return found if counts else None
 
-    async def _share(self, claims: _Claims, access: Access, ttl: float) -> None:
-        kept = codec.dumps(_Shared(claims.version, access)).encode()
+    async def _share(self, claims: _Claims, known: _Shared, ttl: float) -> None:
         with contextlib.suppress(CacheUnavailable):
-            await self._cache.put(_cache_key(str(claims.session)), kept, ttl)
+            await self._cache.put(_cache_key(str(claims.session)), codec.dumps(known).encode(), ttl)
 
     async def _unshare(self, sessions: Iterable[str]) -> None:
         with contextlib.suppress(CacheUnavailable):
@@ -197,16 +256,16 @@ class TokenIdentity:
 
     async def _drop(self, subject: str, sessions: Sequence[str]) -> None:
         self._drops += 1
-        # Twice the life of an entry: one put in the shared cache just now, and then taken over from there.
+        # Longer than any entry lives that was made of an answer from before, however slow its maker is.
         self._dropped.put(subject, self._drops, self._now() + 2 * ACCESS_LIVES)
         for session in sessions:
             self._known.forget(session)
         if sessions:
             await self._unshare(sessions)
 
-    def _dropped_at(self, claims: _Claims) -> int | None:
+    def _dropped_at(self, claims: _Claims, roles: Iterable[str] = ()) -> int | None:
         now = self._now()
-        found = [self._dropped.get(subject, now) for subject in (str(claims.session), claims.user)]
+        found = [self._dropped.get(subject, now) for subject in (*_subjects(claims), *map(_role, roles))]
         return max((drop for drop in found if drop is not None), default=None)
 
     def _now(self) -> float:
@@ -301,7 +360,22 @@ def _claims(given: Mapping[str, Any]) -> _Claims:
     if any(not isinstance(each, int) or isinstance(each, bool) for each in [*times, version]):
         raise ValueError("a time or the epoch is no whole number")
     expires, not_before, issued, _ = times
-    return _Claims(str(subject), UUID(str(given["sid"])), version, max(not_before, issued), expires)
+    session, act = UUID(str(given["sid"])), given.get("act")
+    # RFC 8693, 4.1. A chain of actors is never issued.
+    if act is not None and (not isinstance(act, dict) or act.keys() != {"sub"}):
+        raise ValueError("the claim act is not an object with sub alone")
+    impersonator = str(UUID(str(act["sub"]))) if act is not None else ""
+    return _Claims(str(subject), session, version, max(not_before, issued), expires, impersonator)
+
+
+def _subjects(claims: _Claims) -> list[str]:
+    """Whose changes concern the bearer of the token: its session, its person, and who acts as them."""
+    return [each for each in (str(claims.session), claims.user, claims.impersonator) if each]
+
+
+def _role(name: str) -> str:
+    # No id of a person or session begins like it.
+    return f"role:{name}"
 
 
 def _cache_key(session: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.config.app import AppConfig
 from litestar.plugins import InitPlugin
 
@@ -17,6 +17,7 @@ from orion_core.web.app import json_support, own_handlers, provided, wrapped_in_
 from orion_core.web.client_ip import networks
 from orion_core.web.edge import edge
 from orion_core.web.guard import check_rules
+from orion_core.web.json_request import JsonRequest
 from orion_core.web.problems import handlers
 
 
@@ -50,7 +51,9 @@ class OrionPlugin(InitPlugin):
             async with platform:
                 yield
 
-        app_config.route_handlers = [*app_config.route_handlers, *platform.routes]
+        # A router of their own: how bodies of the application's routes are read is its own business.
+        ours = Router("/", route_handlers=list(platform.routes), request_class=JsonRequest)
+        app_config.route_handlers = [*app_config.route_handlers, ours]
         app_config.dependencies = {**provided(platform.contracts), **app_config.dependencies}
         app_config.middleware = [on_the_edge, wrapped_in_guard(platform.identity), *app_config.middleware]
         # The application's own errors stay its own.

@@ -18,7 +18,7 @@ import attrs
 from orion_core import codec
 from orion_core.background import Looper
 from orion_core.context import current
-from orion_core.contract import Contract
+from orion_core.contract import Contract, modules_of
 from orion_core.events import Envelope, event_type
 from orion_core.ids import new_id
 from orion_core.ports.bus import Bus, Disconnected, Published
@@ -55,7 +55,7 @@ class Outbox:
 
     def __init__(self, service: str, contract: type[Contract], db: Database, clock: Clock) -> None:
         self._service = service
-        self._owner = contract.__module__
+        self._owners = (*modules_of(contract), PLATFORM_EVENTS)
         self._db = db
         self._clock = clock
         self._wake: Callable[[], None] = lambda: None
@@ -73,7 +73,7 @@ class Outbox:
         ids = []
         for event in events:
             kind = event_type(type(event))
-            if kind.cls.__module__ not in (self._owner, PLATFORM_EVENTS):
+            if kind.cls.__module__ not in self._owners:
                 raise TypeError(
                     f"{self._service} may not publish {kind.name}: it belongs to the contract in {kind.cls.__module__}"
                 )

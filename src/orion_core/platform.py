@@ -12,28 +12,33 @@ Start: choose → open → migrate or check → build → relay → jobs → lis
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import importlib.metadata
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from types import ModuleType, TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, cast
+from uuid import UUID
 
 import httpx
 
-from orion_core import calls, composition
+from orion_core import calls, composition, production
 from orion_core.adapters import choose
 from orion_core.adapters.system_clock import SystemClock
+from orion_core.auditing import recorded
+from orion_core.authorization import GrantedAuthorization
 from orion_core.background import together
 from orion_core.bearer import bearer_token
 from orion_core.calls import CallKeys, CallRouter
-from orion_core.context import ANONYMOUS, Actor
+from orion_core.context import ANONYMOUS, Actor, Context, use
 from orion_core.contract import Call, Contract, Operation, stub
-from orion_core.contracts.auth import AUDIENCE, AccessChanged, Auth, SessionRevoked
+from orion_core.contracts.auth import AUDIENCE, Auth
 from orion_core.contracts.platform import RequestsMeasured
 from orion_core.erasure import Erasure
-from orion_core.errors import StartRefused
+from orion_core.errors import Error, StartRefused, Unauthenticated
 from orion_core.events import Events, Listener, event_type
 from orion_core.housekeeping import purging
 from orion_core.identity import TokenIdentity
@@ -43,23 +48,29 @@ from orion_core.keyring import Keyring
 from orion_core.migrate import MigrationApp, pending, up
 from orion_core.observability.requests import RequestMeter, RequestReporter
 from orion_core.outbox import Outbox, Relay
-from orion_core.plugin import Catalogue, Discovery, Plugin, Services, discover
+from orion_core.plugin import Catalogue, Discovery, Plugin, Services, discover, under
+from orion_core.ports.authorization import Authorization
 from orion_core.ports.blobs import Blobs
 from orion_core.ports.bus import Bus, Delivery, Subscription
 from orion_core.ports.cache import Cache
+from orion_core.ports.check import Check
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database, DatabaseUnavailable, in_transaction
 from orion_core.ports.identity import Identity
+from orion_core.ports.limits import Limits
 from orion_core.ports.mail import Mail
 from orion_core.ports.purge import Purge
 from orion_core.queue import JobQueue
+from orion_core.resealing import Resealing
 from orion_core.settings import Settings, from_env
-from orion_core.web.app import build
+from orion_core.topology import HEARD_BY_HOSTS
+from orion_core.web.app import build, face
 from orion_core.web.asgi import App, Receive, Scope, Send
 from orion_core.web.client_ip import networks
 from orion_core.web.edge import edge
-from orion_core.web.health import Health, Supporting
+from orion_core.web.health import HEALTH_READ, LIMIT, Health, Supporting
 from orion_core.web.host import run_lifespan, unmounted, with_fixed, without
+from orion_core.web.route_table import RouteTable
 
 log = logging.getLogger("orion.platform")
 C = TypeVar("C", bound=Contract)
@@ -110,8 +121,10 @@ class Platform:
         self._serves = False
         self._blobs: Blobs | None = None
         self._purge: Purge | None = None
-        wrapping = next((name for name, plugin in self.plugins.items() if plugin.asgi), "")
-        self._meter = RequestMeter(self.prefixes, wrapping or next(iter(self.plugins), ""))
+        self._limits: Limits | None = None
+        self._watched: dict[str, Any] = {}
+        self._wrapping = next((name for name, plugin in self.plugins.items() if plugin.asgi), "")
+        self._meter = RequestMeter(self.prefixes, self._wrapping or next(iter(self.plugins), ""))
         self._reporter: RequestReporter | None = None
         self._open = False
         self._check()
@@ -171,6 +184,11 @@ class Platform:
         return tuple(self.plugins)
 
     @property
+    def installed(self) -> Mapping[str, Plugin]:
+        """All installed plugins by name, served here or not."""
+        return self.discovery.plugins
+
+    @property
     def prefixes(self) -> Mapping[str, str]:
         """Every public path prefix of the installed plugins with the service that answers under it."""
         return {path: name for name, plugin in self.discovery.plugins.items() for path in plugin.paths}
@@ -181,23 +199,47 @@ class Platform:
         return [route for plugin in self.plugins.values() for route in plugin.routes]
 
     @property
+    def route_table(self) -> RouteTable:
+        """What the routes of all installed plugins declare, served here or not; made anew each time."""
+        known = [route for plugin in self.discovery.plugins.values() for route in plugin.routes]
+        return RouteTable.of(known, max_body=self.settings.max_body)
+
+    @property
+    def cache(self) -> Cache:
+        """The cache of the deployment; usable while the platform is open."""
+        return cast(Cache, _Late(lambda: self._cache))
+
+    @property
+    def purge(self) -> Purge:
+        """How shared caches are told to forget; usable while the platform is open."""
+        return cast(Purge, _Late(lambda: self._purge))
+
+    @property
     def contracts(self) -> dict[str, Contract]:
         """All known contracts by name, wherever they are kept."""
         known = self.discovery.plugins.values()
         return {plugin.name: self.service(plugin.contract) for plugin in known if plugin.contract}
 
-    async def actor(self, authorization: str) -> Actor:
+    async def actor(self, authorization: str, *, api_keys: bool = False) -> Actor:
         """The person behind the value of an Authorization header, or anonymous for an empty one.
 
-        For applications of other frameworks. Raises `Unauthenticated` for a token that does not count.
+        For applications of other frameworks. Raises `Unauthenticated` for a token that does not count, and for an API
+        key unless `api_keys` says that the caller looks at the actor's `scopes`.
         """
         headers = [(b"authorization", authorization.encode("latin-1", "replace"))] if authorization else []
         token = bearer_token(headers)
-        return await self._identity.verify(token) if token else ANONYMOUS
+        actor = await self._identity.verify(token) if token else ANONYMOUS
+        if actor.by_key and not api_keys:
+            raise Unauthenticated("an API key does not count here: sign in")
+        return actor
 
     def on_stop(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Await `callback` when the platform stops, before anything else is closed."""
         self._leaving.append(callback)
+
+    def watch(self, name: str, probe: Callable[[], Awaitable[Check]]) -> None:
+        """Let readiness report `probe` as `name`; the worst it counts for is a warning."""
+        self._watched[name] = Supporting(probe)
 
     def service(self, contract: type[C]) -> C:
         """What `contract` promises, wherever it is kept; every caller uses this, inside and outside of the platform."""
@@ -248,15 +290,16 @@ class Platform:
         stack = self._stack
         if self._serves and self._app is None:
             self._app = self._compose()
+        stack.push_async_callback(self._close_limits)
         self._cache = await choose.open_cache(self.settings, self.clock)
         stack.push_async_callback(self._cache.aclose)
+        self._purge = await choose.open_purge(self.settings, self._cache, self.clock)
+        stack.push_async_callback(self._purge.aclose)
         self._mail = await choose.open_mail(self.settings)
         stack.push_async_callback(self._mail.aclose)
         if any({Blobs, Purge} & set(composition.needs(plugin).values()) for plugin in self.plugins.values()):
             self._blobs = await choose.open_blobs(self.settings, self.clock)
             stack.push_async_callback(self._blobs.aclose)
-            self._purge = await choose.open_purge(self.settings)
-            stack.push_async_callback(self._purge.aclose)
         # Never the environment's proxies: calls between hosts stay inside.
         self._client = httpx.AsyncClient(
             trust_env=False, timeout=calls.TIMEOUT, limits=httpx.Limits(max_connections=200)
@@ -291,8 +334,14 @@ class Platform:
                 kept.clear()
             self._relays.clear()
             self._leaving.clear()
+            self._watched.clear()
             if Platform._live is self:
                 Platform._live = None
+
+    async def _close_limits(self) -> None:
+        limits, self._limits = self._limits, None
+        if limits is not None:
+            await limits.aclose()
 
     async def _open_database(self, name: str, plugin: Plugin) -> int:
         """Open the database of `plugin`, with its tables in it; returns how many migrations that took."""
@@ -349,6 +398,8 @@ class Platform:
             return self.settings
         if kind is Identity:
             return self.identity
+        if kind is Authorization:
+            return GrantedAuthorization(self.service(Auth))
         if kind is Catalogue:
             return Catalogue(self.discovery.plugins)
         if kind is Services:
@@ -384,6 +435,13 @@ class Platform:
         """The port that verifies tokens with the help of auth, wherever that is served."""
         return self._identity
 
+    @property
+    def limits(self) -> Limits:
+        """The port that counts requests, opened when first asked for."""
+        if self._limits is None:
+            self._limits = choose.open_limits(self.settings, self.clock)
+        return self._limits
+
     async def _run(self) -> None:
         bus = await choose.open_bus(self.settings, self.databases)
         self._bus: Bus | None = bus
@@ -400,7 +458,10 @@ class Platform:
             relay = Relay(name, db, bus, self.settings.relay_interval, heard)
             outbox.wakes(relay.wake)
             erasures[name] = Erasure(db, queue)
-            queue.serve(self.services[name], purging(name, db) | erasures[name].work(name))
+            work = purging(name, db) | erasures[name].work(name)
+            if resealing := self.resealing(name):
+                work |= resealing.work()
+            queue.serve(self.services[name], work)
             relay.start()
             relays.append(relay.stop)
             self._relays.append(relay)
@@ -416,9 +477,13 @@ class Platform:
                 handler = receive(service if own else erasures[name], name, listener, self.databases.get(name))
                 consumer = await bus.subscribe(_subscription(listener), handler)
                 listening.append(functools.partial(consumer.stop, grace))
-        dropping = (event_type(SessionRevoked).name, event_type(AccessChanged).name)
-        consumer = await bus.subscribe(Subscription("identity.forget", dropping, broadcast=True), self._forget)
+        consumer = await bus.subscribe(Subscription("identity.forget", HEARD_BY_HOSTS, broadcast=True), self._forget)
         listening.append(functools.partial(consumer.stop, grace))
+
+    def resealing(self, name: str) -> Resealing | None:
+        """What encrypts the sealed columns of the service `name` anew; None if it has none."""
+        sealed = self.plugins[name].sealed
+        return Resealing(name, self.databases[name], self._keyring, sealed) if sealed else None
 
     def _together(self) -> list[Callable[[], Awaitable[None]]]:
         """A list of what will be stopped at the same time, to be filled; a list made later is stopped earlier."""
@@ -476,32 +541,54 @@ class Platform:
         settings = self.settings
         made = build(
             self.routes,
-            {**self.contracts, "blobs": _Late(lambda: self._blobs)},
+            {**self.contracts, "blobs": _Late(lambda: self._blobs), "purge": self.purge},
             self._identity,
             version=VERSION,
             docs=settings.docs,
             max_body=settings.max_body,
+            denied=self._denied,
         )
-        app = without(cast("App", made), {at: name for at, name in self.prefixes.items() if name not in self.plugins})
+        faced = face(made, max_body=settings.max_body)
+        app = without(faced, {at: name for at, name in self.prefixes.items() if name not in self.plugins})
         for plugin in self.plugins.values():
             if plugin.asgi is not None:
                 app = plugin.asgi(app, self)
         router = CallRouter(self.services, self._call_keys) if self._call_keys else None
         return edge(with_fixed(app, self._answer_health, router), networks(settings.trusted_proxies), self._meter.count)
 
+    async def _denied(self, context: Context, path: str, permission: str) -> None:
+        """Tell auth, for its audit log, that somebody lacked a permission."""
+        name = under(self.prefixes, path) or ""
+        if "auth" not in self.deployment or name not in self.databases:
+            return
+        with use(context):
+            try:
+                person = UUID(context.actor.id) if context.actor.kind == "user" else None
+                now = self.clock.now()
+                event = recorded("access_denied", now, outcome="failure", reason=permission, user_id=person)
+                async with self.databases[name].transaction():
+                    await self._outbox(name).publish(event)
+            except Exception:
+                # The refusal stands, whether or not it can be told.
+                log.exception("a denial in %s could not be told to the audit log", name)
+
     async def _answer_health(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.health(scope, receive, send)
 
     def _health(self) -> Health:
-        probes: dict[str, dict[str, Any]] = {name: {} for name in self.plugins}
+        probes: dict[str, MutableMapping[str, Any]] = {name: {} for name in self.plugins}
         for name, plugin in self.plugins.items():
             if name in self.databases:
                 probes[name]["database"] = self.databases[name].check
-            if self._work and (plugin.listeners or name in self.outboxes) and self._bus is not None:
+            # The gateway has no service, and needs what its layers use.
+            wraps = plugin.asgi is not None
+            if self._work and (plugin.listeners or name in self.outboxes or wraps) and self._bus is not None:
                 probes[name]["bus"] = Supporting(self._bus.check)
             wanted = composition.needs(plugin).values()
-            if Cache in wanted:
+            if Cache in wanted or wraps:
                 probes[name]["cache"] = Supporting(self._cache.check)
+            if plugin.asgi is not None:
+                probes[name]["limits"] = Supporting(lambda: self.limits.check())
             if Mail in wanted:
                 probes[name]["mail"] = Supporting(self._mail.check)
             if Blobs in wanted and self._blobs is not None:
@@ -509,9 +596,21 @@ class Platform:
             for check, ask in plugin.checks.items():
                 service = self.services.get(name)
                 probes[name][check] = lambda ask=ask, service=service: ask(service)
+        if self._wrapping:
+            # A view: the application may be put together, and ask for this, after the platform was opened.
+            probes[self._wrapping] = ChainMap(probes[self._wrapping], self._watched)
         peers = {name: urls for name, urls in self.settings.peers.items() if name not in self.plugins}
         absent = tuple(name for name in self.absent if name in self.deployment or not self.settings.services)
-        return Health(probes, peers, absent, self._client)
+        critical = frozenset(self.settings.critical_services)
+        return Health(probes, peers, absent, self._client, critical, self._may_see_health)
+
+    async def _may_see_health(self, scope: Scope) -> bool:
+        try:
+            token = bearer_token(scope["headers"])
+            async with asyncio.timeout(LIMIT):
+                return token is not None and (await self._identity.verify(token)).may(HEALTH_READ)
+        except (Error, TimeoutError):
+            return False
 
     # Checks before anything starts
 
@@ -520,6 +619,7 @@ class Platform:
         if unreadable := composition.unreadable(self.plugins):
             raise StartRefused(list(dict.fromkeys([*problems, *unreadable])))
         problems += composition.bad_peers(self.settings)
+        problems += production.problems(self.settings, self.plugins)
         with_database = [name for name, plugin in self.plugins.items() if composition.has_database(plugin)]
         problems += choose.problems(self.settings, with_database)
         try:
@@ -538,7 +638,7 @@ class Platform:
             networks(self.settings.trusted_proxies)
         except ValueError as error:
             problems.append(f"ORION_TRUSTED_PROXIES: {error}")
-        if any(Keyring in composition.needs(plugin).values() for plugin in self.plugins.values()):
+        if any(plugin.sealed or Keyring in composition.needs(plugin).values() for plugin in self.plugins.values()):
             try:
                 self._keyring = self._load_keyring(create=not problems)
             except StartRefused as refused:

@@ -24,12 +24,17 @@ import pluggy
 from orion_core.contract import Contract, contract_of
 from orion_core.events import Listener, listeners
 from orion_core.jobs import JobType, job_types
+from orion_core.ports.cache import Cache
 from orion_core.ports.check import Check
+from orion_core.ports.clock import Clock
+from orion_core.ports.identity import Identity
+from orion_core.ports.limits import Limits
 
 if TYPE_CHECKING:
     import typer
 
     from orion_core.settings import Settings
+    from orion_core.web.route_table import RouteTable
 
 C = TypeVar("C", bound=Contract)
 GROUP = "orion.plugins"
@@ -56,8 +61,42 @@ class Host(Protocol):
         """The services of this process."""
         ...
 
+    @property
+    def installed(self) -> Mapping[str, Plugin]:
+        """All installed plugins by name, served here or not."""
+        ...
+
+    @property
+    def identity(self) -> Identity:
+        """What verifies access tokens."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """What counts requests, opened when first asked for."""
+        ...
+
+    @property
+    def route_table(self) -> RouteTable:
+        """What the routes of all installed plugins declare, served here or not; made anew each time."""
+        ...
+
+    @property
+    def cache(self) -> Cache:
+        """The cache of the deployment; usable while the host is open."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The host's clock, which tests may move."""
+        ...
+
     def on_stop(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Await `callback` when the host stops, before databases and bus are closed."""
+        ...
+
+    def watch(self, name: str, probe: Callable[[], Awaitable[Check]]) -> None:
+        """Let the host's readiness report `probe` as `name`; the worst it counts for is a warning."""
         ...
 
 
@@ -104,6 +143,18 @@ class Searchable:
     pages: str = ""
 
 
+@attrs.frozen
+class Sealed:
+    """A column of texts from `orion_core.sealing.seal`, so that they can be encrypted anew with another key.
+
+    Each is bound to ``Where(table, str(row's key), column)``; `key` is the column of the primary key.
+    """
+
+    table: str
+    column: str
+    key: str = "id"
+
+
 @attrs.frozen(kw_only=True)
 class PreferenceKind:
     """One preference that a plugin declares: its dotted `key`, its type, its default, and what may be chosen.
@@ -127,8 +178,9 @@ class Plugin:
     beside that. `tables` are Piccolo tables and `migrations` the package of their migrations. `settings` is a frozen
     attrs class filled from ``ORION_<NAME>_*``. `permissions` are names ``resource:action`` that its routes ask for.
     `checks` are more health checks by name, given the service. `searchable` is what the search service may find of it,
-    `preferences` what people may set of it. `asgi` wraps the application of the whole host, given it and the `Host`; at
-    most one plugin may give it. `port` is where a process with this service alone listens.
+    `preferences` what people may set of it. `sealed` are the columns of its tables that hold secrets, encrypted. `asgi`
+    wraps the application of the whole host, given it and the `Host`; at most one plugin may give it. `port` is where a
+    process with this service alone listens.
     """
 
     name: str = attrs.field(kw_only=False)
@@ -142,6 +194,7 @@ class Plugin:
     checks: Mapping[str, Callable[[Any], Awaitable[Check]]] = attrs.field(factory=dict)
     searchable: Sequence[Searchable] = attrs.field(default=(), converter=_searchables)
     preferences: Sequence[PreferenceKind] = attrs.field(default=(), converter=_kinds)
+    sealed: Sequence[Sealed] = attrs.field(default=(), converter=tuple[Sealed, ...])
     asgi: Callable[[Any, Host], Any] | None = None
     port: int = 0
 
@@ -158,6 +211,10 @@ class Plugin:
             raise ValueError(f"the plugin {self.name} has tables but names no package of migrations")
         if self.tables and self.service is None:
             raise ValueError(f"the plugin {self.name} has tables but no service that could use them")
+        names = {table._meta.tablename for table in self.tables}  # type: ignore[attr-defined]  # noqa: SLF001 - no public way
+        for each in self.sealed:
+            if each.table not in names:
+                raise ValueError(f"the plugin {self.name} has a sealed column in {each.table}, which is no table of it")
         for prefix in self.prefixes:
             if not re.fullmatch(r"(/[^/?#\s]+)+", prefix):
                 raise ValueError(

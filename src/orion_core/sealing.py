@@ -41,7 +41,11 @@ class Where:
 
 def seal(keyring: Keyring, where: Where, plaintext: bytes) -> str:
     """`plaintext` as text that only `open_` with the same `where` and a keyring with the same key can read."""
-    key = keyring.encryption[0]
+    return seal_with(keyring.encryption[0], where, plaintext)
+
+
+def seal_with(key: Key, where: Where, plaintext: bytes) -> str:
+    """`plaintext` sealed with `key`; see `seal`."""
     nonce = secrets.token_bytes(_NONCE)
     bound = where.bound_to(key.kid)
     sealed = nonce + AESGCM(_derived(key, bound)).encrypt(nonce, plaintext, bound)
@@ -50,14 +54,33 @@ def seal(keyring: Keyring, where: Where, plaintext: bytes) -> str:
 
 def open_(keyring: Keyring, where: Where, sealed: str) -> bytes:
     """What `seal` was given; raises `Unsealable`."""
-    form, _, rest = sealed.partition(".")
-    kid, _, text = rest.rpartition(".")
-    if form != _FORM:
-        raise Unsealable("this is no sealed text")
+    kid = kid_of(sealed)
     key = next((each for each in keyring.encryption if each.kid == kid), None)
     if key is None:
         raise Unsealable(f"the keyring has no encryption key {kid}: put it back behind the one in use")
-    bound = where.bound_to(kid)
+    return open_with(key, where, sealed)
+
+
+def kid_of(sealed: str) -> str:
+    """The id of the key with which `sealed` was made; raises `Unsealable` for what is no sealed text."""
+    form, _, rest = sealed.partition(".")
+    kid, dot, _ = rest.rpartition(".")
+    if form != _FORM or not dot:
+        raise Unsealable("this is no sealed text")
+    return kid
+
+
+def prefix_of(kid: str) -> str:
+    """How every text begins that was sealed with the key `kid`."""
+    return f"{_FORM}.{kid}."
+
+
+def open_with(key: Key, where: Where, sealed: str) -> bytes:
+    """What `seal_with` was given with the same `key`; raises `Unsealable`."""
+    if kid_of(sealed) != key.kid:
+        raise Unsealable(f"a secret of {where.table}.{where.column} was sealed with another key")
+    text = sealed.rpartition(".")[2]
+    bound = where.bound_to(key.kid)
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         # The last character carries bits that decoding drops: only one spelling counts.

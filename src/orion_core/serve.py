@@ -18,6 +18,9 @@ import uvicorn
 
 from orion_core.errors import StartRefused
 from orion_core.platform import Platform
+from orion_core.web.asgi import App, Message, Receive, Scope, Send
+from orion_core.web.framing import Limits
+from orion_core.web.protocol import protocol
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -28,6 +31,18 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, listening: Callable[[], None]) -> None:
         super().__init__(config)
         self._listening = listening
+        self._drained_at = math.inf
+
+    def drain(self, seconds: float) -> None:
+        """End after `seconds`, in which everything is still answered."""
+        self._drained_at = asyncio.get_running_loop().time() + seconds
+        self.should_exit = seconds <= 0
+
+    async def on_tick(self, counter: int) -> bool:
+        # uvicorn's own beat, ten times a second.
+        if asyncio.get_running_loop().time() >= self._drained_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -66,11 +81,41 @@ def refused(host: str, port: int, error: OSError) -> StartRefused:
     return StartRefused([f"{host}:{port} cannot be listened on ({error.strerror}): set ORION_HOST and ORION_PORT"])
 
 
-def server(platform: Platform, listening: Callable[[], None]) -> uvicorn.Server:
+def closing(app: App, draining: Callable[[], bool]) -> App:
+    """`app`, whose answers tell clients to close their connections while `draining` (RFC 9112, section 9.6).
+
+    So nobody sends a request into a connection that is about to be closed, which he could not repeat safely.
+    """
+
+    async def layer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not draining():
+            await app(scope, receive, send)
+            return
+
+        async def telling(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
+            await send(message)
+
+        await app(scope, receive, telling)
+
+    return layer
+
+
+def server(platform: Platform, listening: Callable[[], None]) -> _Server:
     """uvicorn for `platform`, which must be open: one worker, no proxy headers, no server header, no access log."""
+    settings = platform.settings
+    limits = Limits(
+        header_timeout=settings.header_timeout,
+        body_timeout=settings.body_timeout,
+        request_timeout=settings.request_timeout,
+    )
     config = uvicorn.Config(
-        platform.asgi(),
-        http="httptools",
+        closing(platform.asgi(), lambda: platform.health.draining),
+        http=protocol(limits),
+        ws="websockets-sansio",
+        ws_max_size=settings.max_body,
+        ws_per_message_deflate=False,  # messages are counted as they come, and none grows on the way in
         interface="asgi3",
         lifespan="off",
         log_config=None,
@@ -78,7 +123,7 @@ def server(platform: Platform, listening: Callable[[], None]) -> uvicorn.Server:
         proxy_headers=False,
         server_header=False,
         workers=1,
-        timeout_graceful_shutdown=max(1, math.ceil(platform.settings.shutdown_grace)),
+        timeout_graceful_shutdown=max(1, math.ceil(settings.shutdown_grace)),
     )
     return _Server(config, listening)
 
@@ -92,12 +137,15 @@ async def serve(
 ) -> None:
     """Open `platform`, answer on `bound`, and close it after SIGINT, SIGTERM or when what `ended` was given is called.
 
+    It is unready from then on, tells clients to close their connections, answers on for the seconds of the setting
+    `drain`, and gives what still runs the seconds of `shutdown_grace`.
+
     A second signal ends the process at once: what was running is taken up by the next start. Raises `StartRefused`.
     """
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
-    running: uvicorn.Server | None = None
+    running: _Server | None = None
     stopping = False
 
     def stop() -> None:
@@ -109,7 +157,7 @@ async def serve(
             task.cancel()
         else:
             platform.health.draining = True
-            running.should_exit = True
+            running.drain(platform.settings.drain)
 
     def signalled() -> None:
         if stopping:
@@ -122,6 +170,7 @@ async def serve(
 
     host, port = bound.getsockname()[:2]
     with _signals(loop, signalled), bound:
+        platform.asgi()  # put together first: what routes or the gateway refuse is said before anything is opened
         ended(stop)
         try:
             async with platform:

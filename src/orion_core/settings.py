@@ -7,14 +7,11 @@ known one; ``ORION_TEST_*`` is left alone. The settings of every installed plugi
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import os
 import tomllib
-import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +21,7 @@ from orion_core.errors import StartRefused
 from orion_core.plugin import Discovery
 from orion_core.ports.bus import RETRY_DELAYS
 from orion_core.secret import Secret, without_password
+from orion_core.setting_values import parse
 
 T = TypeVar("T")
 
@@ -89,6 +87,12 @@ class Settings:
     )
     bus_url: str = attrs.field(default="embedded:", repr=_url, metadata=_help("embedded: or amqp://…"))
     cache_url: str = attrs.field(default="memory:", repr=_url, metadata=_help("memory: or redis://…"))
+    limits_url: str = attrs.field(
+        default="memory:", repr=_url, metadata=_help("where requests are counted: memory:, redis://… or none:")
+    )
+    limits_replicas: int = attrs.field(
+        default=1, validator=_at_least(1), metadata=_help("gateways, which share each limit while its Redis is away")
+    )
     mail_url: str = attrs.field(
         default="file:///{data}/mail", repr=_url, metadata=_help("file:///folder, smtp://… or smtps://…")
     )
@@ -98,9 +102,9 @@ class Settings:
         metadata=_help("where files are kept: file:///folder, memory: or s3://bucket"),
     )
     purge_url: str = attrs.field(
-        default="none:",
+        default="gateway:",
         repr=_url,
-        metadata=_help("how a CDN is told to forget: none: or the https://… address of its purge call"),
+        metadata=_help("which caches services tell to forget: gateway:, also the CDN at https://…, or none:"),
     )
     peers: Mapping[str, tuple[str, ...]] = attrs.field(
         factory=dict, converter=_peers, metadata=_help("services served elsewhere: name=url|url,name=url")
@@ -128,7 +132,15 @@ class Settings:
         metadata=_help("seconds between looks for work that another process may have written"),
     )
     shutdown_grace: float = attrs.field(
-        default=20.0, validator=_at_least(0), metadata=_help("seconds that running work gets on stop")
+        default=30.0, validator=_at_least(0), metadata=_help("seconds that running work gets on stop")
+    )
+    drain: float = attrs.field(
+        default=0.0,
+        validator=_at_least(0),
+        metadata=_help("seconds for which a host that was told to stop goes on answering, unready"),
+    )
+    critical_services: tuple[str, ...] = attrs.field(
+        default=("auth", "users"), metadata=_help("services whose failure makes /health answer 503")
     )
     log_level: str = attrs.field(
         default="info",
@@ -143,6 +155,19 @@ class Settings:
     docs: bool = attrs.field(default=True, metadata=_help("serve the API pages at /schema"))
     max_body: int = attrs.field(
         default=1_048_576, validator=_at_least(1), metadata=_help("largest request body in bytes, unless a route says")
+    )
+    header_timeout: float = attrs.field(
+        default=10.0, validator=_at_least(0.01), metadata=_help("seconds that a client may take for a request's head")
+    )
+    body_timeout: float = attrs.field(
+        default=15.0,
+        validator=_at_least(0.01),
+        metadata=_help("seconds that a client may be silent in a body, or take nothing of an answer"),
+    )
+    request_timeout: float = attrs.field(
+        default=60.0,
+        validator=_at_least(0.01),
+        metadata=_help("seconds that a client may take for a whole request, streams excepted"),
     )
 
     databases: Mapping[str, str] = attrs.field(
@@ -302,72 +327,6 @@ def _paths(table: Mapping[str, Any], prefix: str = "") -> list[str]:
     for key, inner in table.items():
         found += _paths(inner, f"{prefix}{key}.") if isinstance(inner, Mapping) else [f"{prefix}{key}"]
     return found
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() in ("1", "true", "yes", "on"):
-        return True
-    if text.lower() in ("0", "false", "no", "off"):
-        return False
-    raise ValueError(f"must be true or false, not {text!r}")
-
-
-def _number(kind: Callable[[str], Any], words: str) -> Callable[[str], Any]:
-    def convert(text: str) -> Any:
-        try:
-            return kind(text)
-        except ValueError:
-            raise ValueError(f"must be {words}, not {text!r}") from None
-
-    return convert
-
-
-_SCALARS: dict[Any, Callable[[str], Any]] = {
-    str: str,
-    Path: Path,
-    Secret: Secret,
-    bool: _boolean,
-    int: _number(int, "a whole number"),
-    float: _number(float, "a number"),
-    timedelta: _number(lambda text: _seconds(float(text)), "a number of seconds"),
-}
-
-
-def _seconds(number: float) -> timedelta:
-    try:
-        return timedelta(seconds=number)
-    except OverflowError as error:
-        raise ValueError(str(error)) from error
-
-
-def parse(raw: Any, hint: Any) -> Any:
-    """`raw`, text from the environment or a value from TOML, as the type `hint`; raises ValueError in words."""
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return parse(raw, next(arg for arg in args if arg is not type(None)))
-    if origin is tuple:
-        items = [part.strip() for part in raw.split(",") if part.strip()] if isinstance(raw, str) else raw
-        if not isinstance(items, list):
-            raise ValueError("must be a list")
-        return tuple(parse(item, args[0]) for item in items)
-    if origin in (dict, Mapping):
-        if isinstance(raw, str):
-            pairs = [part.strip().partition("=") for part in raw.split(",") if part.strip()]
-            if any(not equals for _, equals, _ in pairs):
-                raise ValueError("must be name=value,name=value")
-            raw = {name.strip(): text.strip() for name, _, text in pairs}
-        if not isinstance(raw, Mapping):
-            raise ValueError("must be a table of names and values")
-        return {name: _mapped(text, args[1]) for name, text in raw.items()}
-    if hint in _SCALARS:
-        return _SCALARS[hint](raw if isinstance(raw, str) else json.dumps(raw))
-    raise ValueError(f"settings of the type {hint} are not supported")
-
-
-def _mapped(raw: Any, hint: Any) -> Any:
-    if typing.get_origin(hint) is tuple and isinstance(raw, str):
-        return parse([part for part in raw.split("|") if part], hint)
-    return parse(raw, hint)
 
 
 def from_env(

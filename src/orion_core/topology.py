@@ -9,11 +9,15 @@ import attrs
 
 from orion_core import composition
 from orion_core.contracts.auth import AccessChanged, SessionRevoked
+from orion_core.contracts.auth_access import RoleChanged
+from orion_core.contracts.auth_api_keys import ApiKeyRevoked
 from orion_core.events import event_type
+from orion_core.outside import LeadsOutside, Outside
 from orion_core.plugin import Plugin
+from orion_core.settings import Settings
 
-HEARD_BY_HOSTS = tuple(event_type(cls).name for cls in (SessionRevoked, AccessChanged))
-"""What every host hears, whatever it serves: it drops what it remembers about a session."""
+HEARD_BY_HOSTS = tuple(event_type(cls).name for cls in (SessionRevoked, AccessChanged, RoleChanged, ApiKeyRevoked))
+"""What every host hears, whatever it serves: it drops what it remembers about sessions and API keys."""
 
 
 @attrs.frozen
@@ -52,6 +56,8 @@ class Topology:
     """The services by name, in alphabetical order."""
 
     nodes: Mapping[str, Node]
+    outside: Mapping[str, tuple[Outside, ...]] = attrs.field(factory=dict)
+    """By service, the servers outside of the platform that it forwards requests to."""
 
     @property
     def calls(self) -> tuple[tuple[str, str], ...]:
@@ -82,10 +88,11 @@ class Topology:
             "calls": [{"from": asker, "to": asked} for asker, asked in self.calls],
             "events": [{"event": told.event, "from": told.teller, "to": told.hearer} for told in self.events],
             "unheard": list(self.unheard),
+            "outside": [{"from": name, **attrs.asdict(each)} for name, found in self.outside.items() for each in found],
         }
 
     def mermaid(self) -> str:
-        """The topology as a Mermaid flowchart: solid arrows are calls, dotted ones events."""
+        """The topology as a Mermaid flowchart: solid arrows are calls, dotted ones events, thick ones lead outside."""
         lines = ["flowchart LR"]
         lines += [f"    {_id(name)}[{name}]" for name in self.nodes]
         absent = dict.fromkeys(asked for _, asked in self.calls if asked not in self.nodes)
@@ -96,14 +103,29 @@ class Topology:
             between.setdefault((told.teller, told.hearer), []).append(told.event)
         for (teller, hearer), events in between.items():
             lines.append(f'    {_id(teller)} -.->|"{"<br/>".join(events)}"| {_id(hearer)}')
+        for name, found in self.outside.items():
+            for number, each in enumerate(found):
+                lines.append(f'    o_{name}_{number}(["{each.name}"])')
+                lines.append(f'    {_id(name)} ==>|"{each.prefix}"| o_{name}_{number}')
         if absent:
             lines.append("    classDef absent stroke-dasharray: 4 4")
         return "\n".join(lines)
 
 
-def topology(plugins: Mapping[str, Plugin]) -> Topology:
-    """The topology of `plugins`."""
-    return Topology({name: _node(plugin, plugins) for name, plugin in sorted(plugins.items())})
+def topology(plugins: Mapping[str, Plugin], settings: Settings | None = None) -> Topology:
+    """The topology of `plugins`; with `settings`, what they forward to outside of the platform as well."""
+    nodes = {name: _node(plugin, plugins) for name, plugin in sorted(plugins.items())}
+    return Topology(nodes, {} if settings is None else outside(plugins, settings))
+
+
+def outside(plugins: Mapping[str, Plugin], settings: Settings) -> Mapping[str, tuple[Outside, ...]]:
+    """By plugin, the servers outside of the platform that requests are forwarded to."""
+    found: dict[str, tuple[Outside, ...]] = {}
+    for name, plugin in plugins.items():
+        own = None if plugin.settings is None else settings.of(name, plugin.settings)
+        if isinstance(own, LeadsOutside) and (leads := own.outside()):
+            found[name] = leads
+    return found
 
 
 def _node(plugin: Plugin, plugins: Mapping[str, Plugin]) -> Node:

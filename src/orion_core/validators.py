@@ -129,6 +129,28 @@ def matches(pattern: str, says: str) -> _Matches:
     return _Matches(pattern, says)
 
 
+@attrs.frozen
+class _Each:
+    pattern: _Matches
+    most: int
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        return {"maxItems": self.most}
+
+    def __call__(self, _: Any, attribute: attrs.Attribute[Any], given: tuple[str, ...]) -> None:
+        if len(given) > self.most:
+            raise invalid(attribute.name, "too_long", f"must have at most {self.most} items")
+        for index, item in enumerate(given):
+            if not re.fullmatch(self.pattern.pattern, item):
+                raise invalid(f"{attribute.name}.{index}", "pattern", self.pattern.says)
+
+
+def each(pattern: _Matches, *, most: int) -> _Each:
+    """A tuple of at most `most` texts, each of which `pattern` (made by `matches`) accepts."""
+    return _Each(pattern, most)
+
+
 def schema_of(field: attrs.Attribute[Any]) -> dict[str, Any]:
     """The JSON Schema keywords of all validators of `field`."""
     found: dict[str, Any] = {}

@@ -6,15 +6,19 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pytest
 
+from orion_core.adapters.cache_purge import CachePurge
 from orion_core.adapters.choose import open_purge
 from orion_core.adapters.http_purge import HttpPurge
-from orion_core.adapters.no_purge import NoPurge
+from orion_core.adapters.memory_cache import MemoryCache
 from orion_core.errors import StartRefused
 from orion_core.ports.purge import PurgeUnavailable
+from orion_core.purge_marks import LONGEST, PurgeMarks, path_of
 from orion_core.settings import Settings
+from orion_core.testing.clock import MovableClock
 from orion_core.testing.ports import free_ports
 
 
@@ -69,16 +73,61 @@ async def test_a_cache_that_is_away_is_told_without_the_password() -> None:
     await purge.aclose()
 
 
-async def test_without_a_cache_nothing_happens() -> None:
-    purge = await open_purge(Settings())
-    assert isinstance(purge, NoPurge)
-    await purge.purge(urls=["https://x/a"], tags=["t"])
-    await purge.aclose()
-
-
 async def test_purging_without_knowing_the_own_address_refuses_the_start() -> None:
     """T38: a cache that is told of a path only forgets nothing."""
+    clock = MovableClock()
+    cache = MemoryCache(clock)
     with pytest.raises(StartRefused, match="ORION_PUBLIC_URL"):
-        await open_purge(Settings(purge_url="https://cdn.example/purge"))
-    purge = await open_purge(Settings(purge_url="https://cdn.example/purge", public_url="https://x.example"))
+        await open_purge(Settings(purge_url="https://cdn.example/purge"), cache, clock)
+    settings = Settings(purge_url="https://cdn.example/purge", public_url="https://x.example")
+    purge = await open_purge(settings, cache, clock)
     await purge.aclose()
+
+
+async def test_the_gateways_cache_and_the_cdn_behind_it_are_both_told() -> None:
+    """G70, T38."""
+    clock = MovableClock()
+    marks = PurgeMarks(MemoryCache(clock), clock)
+    async with a_cache(204) as (port, orders):
+        purge = CachePurge(marks, HttpPurge(f"http://127.0.0.1:{port}/"))
+        await purge.purge(urls=["https://x.example/a%20b?v=1"], tags=["t"])
+        await purge.aclose()
+    now = marks.now_ms()
+
+    assert [await marks.newest(path, tags) > now for path, tags in (("/a b", ()), ("/c", ("t",)), ("/c", ()))] == [
+        True,
+        True,
+        False,
+    ]
+    assert orders[0][1] == {"urls": ["https://x.example/a%20b?v=1"], "tags": ["t"]}
+
+
+async def test_a_mark_lasts_as_long_as_anything_may_be_stored() -> None:
+    """G70: afterwards there is nothing left that it could forbid."""
+    clock = MovableClock()
+    marks = PurgeMarks(MemoryCache(clock), clock)
+    await marks.purge(paths=["/a"])
+    clock.advance(timedelta(seconds=LONGEST))
+    assert await marks.newest("/a", ()) > 0
+    clock.advance(timedelta(seconds=10))
+    assert await marks.newest("/a", ()) == 0
+
+
+async def test_an_order_is_repeated_later_while_the_cache_is_away() -> None:
+    """G70: the job that purges tries again."""
+    clock = MovableClock()
+    cache = MemoryCache(clock)
+    await cache.aclose()
+    with pytest.raises(PurgeUnavailable):
+        await CachePurge(PurgeMarks(cache, clock)).purge(tags=["t"])
+
+
+@pytest.mark.parametrize(("url", "path"), [("https://x", "/"), ("/a%2520b", "/a%20b"), ("https://x/%C3%A4#f", "/ä")])
+def test_of_an_address_the_decoded_path_counts(url: str, path: str) -> None:
+    assert path_of(url) == path
+
+
+@pytest.mark.parametrize("url", ["", "a/b", "mailto:a@b"])
+def test_an_address_without_a_path_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="write it as"):
+        path_of(url)

@@ -29,8 +29,18 @@ COMMANDS = (
     ("doctor",),
     ("topology",),
     ("demo",),
+    ("audit", "anchor"),
+    ("audit", "list"),
+    ("audit", "verify"),
+    ("gateway", "purge"),
     ("keyring", "new"),
+    ("keyring", "reencrypt"),
+    ("keyring", "status"),
+    ("keys", "list"),
+    ("keys", "rotate"),
     ("users", "create-admin"),
+    ("users", "disable"),
+    ("users", "enable"),
     ("analytics", "export"),
     ("analytics", "rebuild"),
     ("search", "reindex"),
@@ -139,6 +149,45 @@ def test_topology_shows_who_tells_and_hears_what() -> None:
     assert "by users.create_profile" in invoke("topology")[1]
 
 
+UPSTREAM = """
+[gateway.upstreams.shop]
+prefix = "/shop"
+urls = ["http://127.0.0.1:9", "http://127.0.0.1:9/base"]
+"""
+
+
+def test_topology_shows_what_is_forwarded_outside(tmp_path: Path) -> None:
+    (tmp_path / "orion.toml").write_text(UPSTREAM)
+    code, printed, _ = invoke("topology", "--json")
+    assert code == 0
+    [found] = json.loads(printed)["outside"]
+    assert (found["from"], found["name"], found["prefix"]) == ("gateway", "shop", "/shop")
+    assert found["urls"] == ["http://127.0.0.1:9", "http://127.0.0.1:9/base"]
+    assert 's_gateway ==>|"/shop"| o_gateway_0' in invoke("topology", "--mermaid")[1]
+    assert "forwards /shop to shop" in invoke("topology")[1]
+
+
+def test_doctor_looks_at_upstreams_and_says_what_would_refuse_the_start(tmp_path: Path) -> None:
+    (tmp_path / "orion.toml").write_text(UPSTREAM)
+    checks = {each["name"]: each for each in json.loads(invoke("doctor", "--json")[1])["checks"]}
+    assert checks["upstream shop"]["state"] == "warn"
+    assert "http://127.0.0.1:9 cannot be reached" in checks["upstream shop"]["detail"]
+
+    (tmp_path / "orion.toml").write_text(UPSTREAM.replace('"/shop"', '"/api/v1/users"'))
+    code, printed, _ = invoke("doctor", "--json")
+    checks = {each["name"]: each for each in json.loads(printed)["checks"]}
+    assert code == 1
+    assert "/api/v1/users belongs to users" in checks["start"]["detail"]
+
+
+def test_an_upstream_that_cannot_work_refuses_the_run_before_anything_is_opened(tmp_path: Path) -> None:
+    (tmp_path / "orion.toml").write_text(UPSTREAM.replace('"/shop"', '"/api/v1/users"'))
+    code, _, complaint = invoke("run", "--port", "0")
+    assert code == 1
+    assert "gateway.upstreams.shop.prefix: /api/v1/users belongs to users" in complaint
+    assert not list((tmp_path / "data").glob("*.db"))
+
+
 def test_doctor_shows_settings_with_their_source_and_hides_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ORION_CALL_KEY", "kid:" + "s" * 40)
     monkeypatch.setenv("ORION_MAIL_URL", "smtp://ada:secretword@127.0.0.1:1")
@@ -160,6 +209,21 @@ def test_doctor_shows_settings_with_their_source_and_hides_secrets(monkeypatch: 
     assert "secretword" not in shown + printed
     assert "✗ mail" in shown
     assert "✓ cache" in shown
+
+
+def test_doctor_lists_what_may_not_be_so_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    """G90: the same list that refuses the start."""
+    monkeypatch.setenv("ORION_PUBLIC_URL", "https://shop.example")
+    monkeypatch.setenv("ORION_LOG_LEVEL", "debug")
+    monkeypatch.setenv("ORION_GATEWAY_CORS_ORIGINS", "*")
+    code, printed, _ = invoke("doctor", "--json")
+    wrong = [each["detail"] for each in json.loads(printed)["checks"] if each["name"] == "start"]
+
+    assert code == 1
+    assert [detail.partition(" ")[0] for detail in wrong] == ["ORION_LOG_LEVEL=debug", "ORION_GATEWAY_CORS_ORIGINS"]
+    code, _, complaint = invoke("run")
+    assert code == 1
+    assert all(detail in complaint for detail in wrong)
 
 
 def test_doctor_settings_lists_those_of_plugins_too() -> None:

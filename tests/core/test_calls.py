@@ -445,3 +445,12 @@ async def test_an_old_key_opens_the_door_while_the_new_one_signs() -> None:
     assert both.read(token(), "shop").actor == SYSTEM
     assert SECRET not in repr(both)
     assert not CallKeys.parse("")
+
+
+async def test_what_an_api_key_is_limited_to_travels_with_it() -> None:
+    """A53: without its scopes a key would be the person, one process further."""
+    keys = CallKeys({"k": "x" * 32})
+    person = Actor("user", str(UUID(int=1)), session="key:1", permissions=("orders:read",), granted=True)
+    for scopes in (None, (), ("own:read", "orders:read")):
+        actor = attrs.evolve(person, scopes=scopes)
+        assert keys.read(keys.sign(Context(actor=actor), "shop"), "shop").actor == actor

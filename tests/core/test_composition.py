@@ -213,6 +213,14 @@ def test_a_contract_that_nobody_serves_is_reported_and_refused_only_if_asked_to(
     [
         ({"bus_url": "kafka://x"}, "ORION_BUS_URL: there is no bus adapter for kafka:, use one of embedded:, amqp:,"),
         ({"cache_url": "redis://:hun/ter2@x"}, "ORION_CACHE_URL: its port must be a number up to 65535"),
+        (
+            {"limits_url": "memcached:"},
+            "ORION_LIMITS_URL: there is no limits adapter for memcached:, use one of",
+        ),
+        (
+            {"limits_replicas": 2, "limits_url": "redis://:hun/ter2@x"},
+            "ORION_LIMITS_URL: its port must be a number up to 65535",
+        ),
         ({"mail_url": "http://x"}, "ORION_MAIL_URL: there is no mail adapter for http:, use one of file:, smtp:,"),
         ({"call_key": "short"}, "ORION_CALL_KEY must be kid:secret,… with secrets of at least 32 characters each"),
         ({"trusted_proxies": ("x",)}, "ORION_TRUSTED_PROXIES: 'x' is no network: write it as 10.0.0.0/8"),

@@ -19,6 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from orion_core.adapters.memory_cache import MemoryCache
 from orion_core.context import Actor, current
 from orion_core.contracts.auth import AUDIENCE, Access, AccessChanged, Auth, PublicKey, SessionRevoked
+from orion_core.contracts.auth_access import RoleChanged
+from orion_core.contracts.auth_api_keys import ApiKeyRevoked, KeyAccess
 from orion_core.errors import Internal, Unauthenticated, Unavailable
 from orion_core.events import Envelope, event_type
 from orion_core.identity import TokenIdentity
@@ -30,7 +32,7 @@ from orion_core.testing.fake import Fake
 ISSUER = "https://x.org"
 SECRET = Ed25519PrivateKey.from_private_bytes(b"s" * 32)
 OTHER = Ed25519PrivateKey.from_private_bytes(b"o" * 32)
-USER, SESSION = uuid4(), uuid4()
+USER, SESSION, KEY = uuid4(), uuid4(), uuid4()
 ADMIN = Access(True, ("admin",), ("*",))
 
 
@@ -74,7 +76,9 @@ class World:
         self.asked_keys = 0
         self.asked_access: list[tuple[UUID, int]] = []
         self.askers: set[str] = set()
-        self.auth = Fake(Auth, keys=self._keys, access=self._access)
+        self.key = KeyAccess(active=False)
+        self.asked_key: list[str] = []
+        self.auth = Fake(Auth, keys=self._keys, access=self._access, key_access=self._key_access)
 
     def identity(self, *, local: bool = False, cache: Any = None) -> TokenIdentity:
         return TokenIdentity(
@@ -94,6 +98,16 @@ class World:
         if self.failure:
             raise self.failure
         answer = self.access
+        if self.during:
+            await self.during()
+        return answer
+
+    async def _key_access(self, fingerprint: str) -> KeyAccess:
+        self.asked_key.append(fingerprint)
+        self.askers.add(current().actor.name)
+        if self.failure:
+            raise self.failure
+        answer = self.key
         if self.during:
             await self.during()
         return answer
@@ -148,6 +162,7 @@ def envelope(event: Any) -> Envelope:
 
 REVOKED = SessionRevoked(SESSION, USER, "logout")
 CHANGED = AccessChanged(USER)
+ROLE = RoleChanged("admin")
 BOTH = pytest.mark.parametrize("local", [True, False], ids=["auth here", "auth elsewhere"])
 
 
@@ -161,6 +176,42 @@ async def test_a_good_token_gives_the_person_with_session_roles_and_permissions(
     assert actor == Actor("user", str(USER), session=str(SESSION), roles=("admin",), permissions=("*",))
     assert world.asked_access == [(SESSION, 1)]
     assert world.askers == {"service:identity"}
+
+
+@BOTH
+async def test_a_token_with_an_actor_names_who_acts(local: bool) -> None:
+    """A61."""
+    world, admin = World(), uuid4()
+
+    actor = await world.identity(local=local).verify(world.token(act={"sub": str(admin)}))
+
+    assert (actor.id, actor.impersonator) == (str(USER), str(admin))
+
+
+@pytest.mark.parametrize(
+    "act", ["admin", {}, {"sub": "admin"}, {"sub": str(UUID(int=1)), "act": {"sub": str(UUID(int=2))}}, []]
+)
+async def test_an_actor_that_auth_never_names_is_refused(act: Any) -> None:
+    """A16, A61."""
+    world = World()
+    with pytest.raises(Unauthenticated):
+        await world.identity().verify(world.token(act=act))
+
+
+async def test_what_changes_for_an_impersonator_is_asked_anew_at_once() -> None:
+    """A37, A61: their access ends in every process, not after a minute."""
+    world, admin = World(), uuid4()
+    identity, token = world.identity(), world.token(act={"sub": str(admin)})
+    await identity.verify(token)
+    await identity.heard(envelope(AccessChanged(uuid4())))
+    await identity.verify(token)
+    assert len(world.asked_access) == 1
+
+    world.access = Access(active=False)
+    await identity.heard(envelope(AccessChanged(admin)))
+
+    with pytest.raises(Unauthenticated):
+        await identity.verify(token)
 
 
 @pytest.mark.parametrize(
@@ -434,6 +485,32 @@ async def test_what_is_kept_expires_after_it_was_written_not_after_it_was_read()
     assert len(world.asked_access) == 2
 
 
+async def test_what_one_process_was_told_counts_in_another_no_longer_than_a_minute_in_all() -> None:
+    """A35: also when no event arrives, because the bus is down."""
+    world = World()
+    one, two, token = world.identity(), world.identity(), world.token()
+    assert await one.verify(token)
+    world.access = Access(False)
+
+    world.clock.advance(timedelta(seconds=59))
+    assert await two.verify(token)
+    world.clock.advance(timedelta(seconds=1))
+
+    for identity in (one, two, world.identity()):
+        with pytest.raises(Unauthenticated):
+            await identity.verify(token)
+
+
+async def test_a_shared_answer_that_outlived_its_time_is_as_nothing() -> None:
+    """A35: whatever the shared cache thinks of its own clock."""
+    world = World()
+    old = {"version": 1, "access": {"active": True}, "until": world.clock.now().timestamp()}
+    await world.cache.put(f"access:{SESSION}", json.dumps(old).encode(), 60)
+    world.access = Access(False)
+    with pytest.raises(Unauthenticated):
+        await world.identity().verify(world.token())
+
+
 async def test_a_refusal_is_kept_for_five_seconds() -> None:
     """A35."""
     world = World()
@@ -459,7 +536,7 @@ async def test_another_epoch_of_the_same_session_is_asked_anew() -> None:
     assert [version for _, version in world.asked_access] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("event", [REVOKED, CHANGED], ids=["session revoked", "access changed"])
+@pytest.mark.parametrize("event", [REVOKED, CHANGED, ROLE], ids=["session revoked", "access changed", "role changed"])
 async def test_an_event_drops_what_it_makes_untrue_in_every_process(event: Any) -> None:
     """A35, A37."""
     world = World()
@@ -477,24 +554,26 @@ async def test_an_event_drops_what_it_makes_untrue_in_every_process(event: Any) 
             await identity.verify(token)
 
 
-async def test_an_event_that_others_have_not_heard_yet_is_not_undone_by_the_shared_cache() -> None:
-    """A35."""
+@pytest.mark.parametrize("event", [REVOKED, CHANGED, ROLE], ids=["session revoked", "access changed", "role changed"])
+async def test_an_event_that_others_have_not_heard_yet_is_not_undone_by_the_shared_cache(event: Any) -> None:
+    """A35, A37."""
     world = World()
     quick, slow = world.identity(), world.identity()
     token = world.token()
     assert await slow.verify(token)
     world.access = Access(False)
 
-    await quick.heard(envelope(REVOKED))
-    await world.cache.put(
-        f"access:{SESSION}", b'{"version":1,"access":{"active":true,"roles":[],"permissions":[]}}', 60
-    )
+    await quick.heard(envelope(event))
+    until = world.clock.now().timestamp() + 60
+    late = {"version": 1, "access": {"active": True, "roles": ["admin"], "permissions": []}, "until": until}
+    await world.cache.put(f"access:{SESSION}", json.dumps(late).encode(), 60)
+    assert await world.identity().verify(token), "this is what the shared cache says"
 
     with pytest.raises(Unauthenticated):
         await quick.verify(token)
 
 
-@pytest.mark.parametrize("event", [REVOKED, CHANGED], ids=["session revoked", "access changed"])
+@pytest.mark.parametrize("event", [REVOKED, CHANGED, ROLE], ids=["session revoked", "access changed", "role changed"])
 async def test_an_answer_that_was_overtaken_by_an_event_is_not_kept(event: Any) -> None:
     """A35, A37."""
     world = World()
@@ -520,6 +599,8 @@ async def test_events_about_others_drop_nothing() -> None:
     assert await identity.verify(token)
     await identity.heard(envelope(SessionRevoked(uuid4(), uuid4(), "logout")))
     await identity.heard(envelope(AccessChanged(uuid4())))
+    await identity.heard(envelope(RoleChanged("clerk")))
+    await identity.heard(envelope(ApiKeyRevoked(uuid4(), uuid4())))
     assert await identity.verify(token)
     assert len(world.asked_access) == 1
 
@@ -559,3 +640,112 @@ async def test_when_auth_cannot_say_nobody_is_let_in(local: bool, failure: Excep
 
     with pytest.raises(Unavailable):
         await identity.verify(token)
+
+
+# API keys
+
+SECRET_KEY = "oak_" + "k" * 43
+
+
+def key_access(world: World, *scopes: str) -> KeyAccess:
+    ends = world.clock.now() + timedelta(seconds=90)
+    return KeyAccess(True, KEY, USER, ends, ("clerk",), ("memos:read",), scopes, True)
+
+
+async def test_an_api_key_is_its_owner_within_its_scopes() -> None:
+    """A53: auth never sees the key, only its hash."""
+    world = World()
+    world.key = key_access(world, "memos:read", "own:read")
+    actor = await world.identity().verify(SECRET_KEY)
+
+    assert actor == Actor(
+        "user",
+        str(USER),
+        session=f"key:{KEY}",
+        roles=("clerk",),
+        permissions=("memos:read",),
+        granted=True,
+        scopes=("memos:read", "own:read"),
+    )
+    assert world.asked_key == [hashlib.sha256(SECRET_KEY.encode()).hexdigest()]
+    assert world.askers == {"service:identity"}
+
+
+async def test_an_unknown_api_key_is_refused_and_asked_about_once_in_five_seconds() -> None:
+    """A35."""
+    world = World()
+    identity = world.identity()
+    for _ in range(3):
+        with pytest.raises(Unauthenticated):
+            await identity.verify(SECRET_KEY)
+    assert len(world.asked_key) == 1
+    world.clock.advance(timedelta(seconds=5))
+    world.key = key_access(world)
+    assert await identity.verify(SECRET_KEY)
+
+
+@pytest.mark.parametrize("token", [f"oak_{text}" for text in ("", "k" * 42, "k" * 44, "k" * 42 + ".", "é" * 43)])
+async def test_nobody_is_asked_about_what_is_no_api_key(token: str) -> None:
+    """A31."""
+    world = World()
+    with pytest.raises(Unauthenticated):
+        await world.identity(local=True).verify(token)
+    assert world.asked_key == []
+
+
+async def test_an_api_key_is_kept_for_a_minute_and_never_past_its_end() -> None:
+    """A35."""
+    world = World()
+    world.key = key_access(world)
+    identity = world.identity()
+    for seconds, asked in ((0, 1), (59, 1), (1, 2), (29, 2)):
+        world.clock.advance(timedelta(seconds=seconds))
+        assert await identity.verify(SECRET_KEY)
+        assert len(world.asked_key) == asked
+    world.clock.advance(timedelta(seconds=1))
+    world.key = KeyAccess(active=False)
+    with pytest.raises(Unauthenticated):
+        await identity.verify(SECRET_KEY)
+
+
+async def test_where_auth_is_served_it_is_asked_about_an_api_key_every_time() -> None:
+    world = World()
+    world.key = key_access(world)
+    identity = world.identity(local=True)
+    assert await identity.verify(SECRET_KEY)
+    world.key = KeyAccess(active=False)
+    with pytest.raises(Unauthenticated):
+        await identity.verify(SECRET_KEY)
+
+
+@pytest.mark.parametrize("during", [False, True])
+@pytest.mark.parametrize(
+    "event", [ApiKeyRevoked(KEY, USER), CHANGED, RoleChanged("clerk")], ids=lambda e: type(e).__name__
+)
+async def test_an_event_drops_what_is_kept_of_an_api_key(event: Any, during: bool) -> None:
+    """A35, A37."""
+    world = World()
+    world.key = key_access(world)
+    identity = world.identity()
+
+    async def meanwhile() -> None:
+        world.key = KeyAccess(active=False)
+        await identity.heard(envelope(event))
+
+    world.during = meanwhile if during else None
+    assert await identity.verify(SECRET_KEY)
+    world.during = None
+    if not during:
+        await meanwhile()
+
+    with pytest.raises(Unauthenticated):
+        await identity.verify(SECRET_KEY)
+
+
+@BOTH
+async def test_when_auth_is_away_no_api_key_counts(local: bool) -> None:
+    """A36."""
+    world = World()
+    world.failure = Unavailable("away")
+    with pytest.raises(Unavailable):
+        await world.identity(local=local).verify(SECRET_KEY)

@@ -15,9 +15,21 @@ from orion_core.secret import Secret
 from orion_core.settings import Settings, load
 
 
+@attrs.frozen(kw_only=True)
+class Window:
+    """One table of a table of settings."""
+
+    width: int = attrs.field(validator=attrs.validators.ge(1))
+    colours: tuple[str, ...] = ()
+    labels: Mapping[str, str] = attrs.field(factory=dict)
+    inner: Window | None = None
+
+
 @attrs.frozen
 class ShopSettings:
     """Settings of a plugin."""
+
+    windows: Mapping[str, Window] = attrs.field(factory=dict, kw_only=True)
 
     currency: str = "EUR"
     api_secret: Secret = attrs.field(factory=Secret)
@@ -190,3 +202,54 @@ def test_secrets_do_not_show() -> None:
     assert "hunter2" not in shown
     assert "postgresql://orion:***@db:5432/orion" in shown
     assert settings.call_key.reveal() == "k:hunter2"
+
+
+TABLES = """
+[shop.windows.front]
+width = 3
+colours = ["red", "blue"]
+labels = { de = "vorn" }
+inner = { width = 1 }
+
+[shop.windows.back]
+width = 2
+"""
+
+
+def test_tables_of_tables_become_objects_of_settings(tmp_path: Path) -> None:
+    front = Window(width=3, colours=("red", "blue"), labels={"de": "vorn"}, inner=Window(width=1))
+
+    assert read(toml=TABLES, folder=tmp_path).of("shop", ShopSettings).windows == {
+        "front": front,
+        "back": Window(width=2),
+    }
+
+
+def test_the_environment_gives_them_as_json() -> None:
+    env = {"ORION_SHOP_WINDOWS": '{"front": {"width": 3, "inner": {"width": 1}}}'}
+
+    assert read(env).of("shop", ShopSettings).windows == {"front": Window(width=3, inner=Window(width=1))}
+
+
+@pytest.mark.parametrize(
+    ("toml", "problem"),
+    [
+        ("[shop.windows.front]\nwidht = 3", "shop.windows: front: widht is no setting; did you mean width?"),
+        ("[shop.windows.front]\nx = 3", "there are width, colours, labels, inner"),
+        ("[shop.windows.front]\ncolours = []", "front: width is missing"),
+        ("[shop.windows.front]\nwidth = 'wide'", "front: width: must be a whole number, not 'wide'"),
+        ("[shop.windows.front]\nwidth = 0", "front: 'width' must be >= 1: 0"),
+        ("[shop.windows.front]\nwidth = 1\ninner = { width = 'x' }", "front: inner: width: must be a whole number"),
+        ("[shop.windows]\nfront = 3", "front: must be a table"),
+        ("[shop]\nwindows = 3", "must be a table"),
+    ],
+)
+def test_what_is_wrong_in_a_table_is_said_with_its_place(toml: str, problem: str, tmp_path: Path) -> None:
+    [said] = problems(toml=toml, folder=tmp_path)
+
+    assert said.startswith("orion.toml: shop.windows: ")
+    assert problem in said
+
+
+def test_json_that_is_none_is_said() -> None:
+    assert problems({"ORION_SHOP_WINDOWS": "front"}) == ["ORION_SHOP_WINDOWS: must be JSON, an object of objects"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import json
+import sys
 import typing
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -18,7 +18,7 @@ import pytest
 
 from orion_core import codec
 from orion_core.composition import calls, order
-from orion_core.contract import operations
+from orion_core.contract import modules_of, operations
 from orion_core.errors import CATEGORIES, Error
 from orion_core.events import event_type, is_event
 from orion_core.json_value import Json, dec_hook, enc_hook
@@ -30,17 +30,13 @@ PLUGINS = {name: plugin for name, plugin in discover().plugins.items() if plugin
 OWN = {name: plugin for name, plugin in PLUGINS.items() if plugin.service.__module__.startswith("orion_plugins.")}
 
 
-def module_of(plugin: Plugin) -> Any:
-    assert plugin.contract is not None
-    return inspect.getmodule(plugin.contract)
-
-
 def classes() -> Iterator[tuple[str, type]]:
     for name, plugin in OWN.items():
-        module = module_of(plugin)
-        for item in vars(module).values():
-            if isinstance(item, type) and item.__module__ == module.__name__:
-                yield name, item
+        assert plugin.contract is not None
+        for module in modules_of(plugin.contract):
+            for item in vars(sys.modules[module]).values():
+                if isinstance(item, type) and item.__module__ == module:
+                    yield name, item
 
 
 VALUES = [cls for _, cls in classes() if is_value(cls)]
@@ -134,7 +130,8 @@ def snapshot() -> dict[str, Any]:
 
 def wire(plugin: Plugin) -> dict[str, Any]:
     assert plugin.contract is not None
-    events = [cls for cls in EVENTS if cls.__module__ == plugin.contract.__module__]
+    modules = modules_of(plugin.contract)
+    events = [cls for cls in EVENTS if cls.__module__ in modules]
     return {
         "operations": {
             name: {
@@ -146,11 +143,7 @@ def wire(plugin: Plugin) -> dict[str, Any]:
             for name, operation in operations(plugin.contract).items()
         },
         "events": {f"{event_type(cls).name} v{event_type(cls).version}": fields(cls) for cls in events},
-        "values": {
-            cls.__name__: fields(cls)
-            for cls in VALUES
-            if cls not in events and cls.__module__ == plugin.contract.__module__
-        },
+        "values": {cls.__name__: fields(cls) for cls in VALUES if cls not in events and cls.__module__ in modules},
         "queues": {listener.queue: sorted(listener.names) for listener in plugin.listeners if not listener.broadcast},
         "jobs": sorted(plugin.jobs),
     }
@@ -185,11 +178,22 @@ SAMPLES: dict[Any, Any] = {
 }
 FITTING = {
     "email": "ada@example.org",
+    "new_email": "ada@example.org",
+    "recipient": "ada@example.org",
+    "template": "welcome",
+    "code": "123456",
     "password": "correct horse battery",
     "event_types": "user.registered",
     "name": "ada",
     "allowed_types": "image/*",
     "subject": "everybody",
+    "permission": "invoices:read",
+    "permissions": "invoices:read",
+    "scopes": "invoices:read",
+    "resource": "invoice:42",
+    "resources": "invoice:42",
+    "owned": "invoice:42",
+    "role": "",
 }
 
 

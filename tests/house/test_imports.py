@@ -17,7 +17,7 @@ async def main():
         orion.asgi()
 
 asyncio.run(main())
-print(sorted({"pika", "redis", "asyncpg", "boto3", "obstore"} & set(sys.modules)))
+print(sorted({"pika", "redis", "asyncpg", "boto3", "obstore", "websockets"} & set(sys.modules)))
 """
 
 

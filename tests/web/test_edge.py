@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from typing import Any
@@ -11,6 +12,7 @@ from small_app import ADA, bearer, browser, shop
 
 from orion_core.context import current
 from orion_core.errors import Conflict, Unavailable
+from orion_core.web.client_ip import networks
 from orion_core.web.edge import edge
 
 WHOAMI = "/api/v1/shop/whoami"
@@ -153,3 +155,31 @@ async def test_a_websocket_acts_as_nobody_and_not_as_the_system() -> None:
     await edge(app, ())(scope, None, None)  # type: ignore[arg-type]
 
     assert (seen[0].actor.kind, seen[0].client_ip, seen[0].deadline) == ("anonymous", "203.0.113.9", None)
+
+
+@pytest.mark.parametrize(
+    ("peer", "told", "left"),
+    [
+        ("10.0.0.1", "", 60),
+        ("10.0.0.1", "5S", 5),
+        ("10.0.0.1", "1H", 60),
+        ("10.0.0.1", "soon", 60),
+        ("10.0.0.1", "0S", 60),
+        ("10.0.0.1", "20m", 0.02),
+        ("203.0.113.9", "20m", 60),
+    ],
+)
+async def test_a_gateway_in_front_may_leave_less_time_but_never_more(peer: str, told: str, left: float) -> None:
+    """G52: the deadline that X-Request-Timeout passes on; from a stranger it counts for nothing."""
+    seen: list[float] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        deadline = current().deadline
+        assert deadline is not None
+        seen.append(deadline - asyncio.get_running_loop().time())
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with browser(edge(app, networks(["10.0.0.0/8"])), peer=peer) as client:
+        await client.get("/", headers={"x-request-timeout": told})
+    assert left - 1 < seen[0] <= left

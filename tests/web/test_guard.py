@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from litestar import Controller, WebSocket, asgi, get, websocket
+from litestar import Controller, WebSocket, asgi, delete, get, post, websocket
 from small_app import ADA, ShopRoutes, bearer, browser, shop
 
 from orion_core.context import current
 from orion_core.errors import StartRefused
-from orion_core.web import public, signed_in
+from orion_core.web import api_keys, needs, public, signed_in
 
 SHOP = "/api/v1/shop"
 
@@ -40,6 +40,84 @@ class Talk(Controller):
         await socket.accept()
         await socket.send_text(current().actor.name)
         await socket.close()
+
+
+class CredentialRoutes(Controller):
+    """Where people look after their credentials, and one route that opens itself to keys."""
+
+    path = "/api/v1/auth"
+
+    @get("/sessions", opt=signed_in())
+    async def sessions(self) -> None: ...
+
+    @get("/admin/roles", opt=needs("orders:read"))
+    async def roles(self) -> None: ...
+
+    @get("/whoami", opt=public())
+    async def whoami(self) -> dict[str, str]:
+        return {"actor": current().actor.name}
+
+    @get("/me", opt=signed_in() | api_keys(True))
+    async def me(self) -> None: ...
+
+
+class Leaving(Controller):
+    """A route that takes no key though its path does not say so."""
+
+    @delete("/api/v1/shop/me", opt=signed_in() | api_keys(False))
+    async def leave(self) -> None: ...
+
+    @post("/api/v1/shop/me", opt=signed_in())
+    async def change(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "token", "status"),
+    [
+        ("GET", "/shop/mine", "key-", 403),
+        ("GET", "/shop/mine", "key-~orders-read", 403),
+        ("GET", "/shop/mine", "key-~own-write", 403),
+        ("GET", "/shop/mine", "key-~own-read", 200),
+        ("GET", "/shop/mine", "key-~all", 200),
+        ("POST", "/shop/me", "key-~own-read", 403),
+        ("POST", "/shop/me", "key-~own-write", 201),
+        ("GET", "/shop/all", "key-~own-read~own-write", 403),
+        ("GET", "/shop/all", "key-~orders-read", 200),
+        ("DELETE", "/shop/me", "key-~all", 403),
+        ("GET", "/auth/sessions", "key-~all", 403),
+        ("GET", "/auth/admin/roles", "key-~orders-read", 403),
+        ("GET", "/auth/me", "key-", 403),
+        ("GET", "/auth/me", "key-~own-read", 200),
+        ("DELETE", "/shop/me", "ada", 204),
+        ("GET", "/auth/sessions", "ada", 200),
+    ],
+)
+async def test_an_api_key_goes_as_far_as_its_scopes_and_never_to_credentials(
+    method: str, path: str, token: str, status: int
+) -> None:
+    """A53: denied unless a scope opens it."""
+    async with browser(shop((ShopRoutes, CredentialRoutes, Leaving))) as client:
+        answer = await client.request(method, f"/api/v1{path}", headers=bearer(token))
+
+    assert answer.status_code == status, answer.text
+
+
+@pytest.mark.parametrize(
+    ("path", "token", "actor"),
+    [
+        ("/shop/whoami", "key-", "anonymous"),
+        ("/shop/whoami", "key-~own-write", "anonymous"),
+        ("/shop/whoami", "key-~own-read", f"user:{ADA}"),
+        ("/auth/whoami", "key-~all", "anonymous"),
+        ("/auth/whoami", "ada", f"user:{ADA}"),
+    ],
+)
+async def test_a_public_route_knows_an_api_key_only_where_it_may_go(path: str, token: str, actor: str) -> None:
+    """A53."""
+    async with browser(shop((ShopRoutes, CredentialRoutes))) as client:
+        answer = await client.get(f"/api/v1{path}", headers=bearer(token))
+
+    assert answer.json()["actor"] == actor
 
 
 @pytest.mark.parametrize(

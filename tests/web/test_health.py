@@ -40,6 +40,7 @@ async def ready(**probes: Any) -> tuple[int, dict[str, Any]]:
         answer = await client.get("/health/ready")
     assert "10.0.0.5" not in answer.text, "a stranger learns no address"
     assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["content-type"] == "application/health+json"
     return answer.status_code, answer.json()
 
 
@@ -57,7 +58,7 @@ async def ready(**probes: Any) -> tuple[int, dict[str, Any]]:
 async def test_only_what_is_critical_makes_a_process_unready(probe: Any, status: int, found: str) -> None:
     assert await ready(database=says("pass"), other=probe) == (
         status,
-        {"status": found, "checks": {"auth": {"database": "pass", "other": found}}},
+        {"status": found, "checks": {"auth:database": [{"status": "pass"}], "auth:other": [{"status": found}]}},
     )
 
 
@@ -155,3 +156,85 @@ async def test_one_ready_copy_of_a_peer_is_enough() -> None:
         health = Health({}, {"users": ("http://gone", "http://there")}, (), client, started=True)
 
         assert await health.all() == {"users": "pass"}
+
+
+def peers(found: dict[str, Any]) -> httpx.MockTransport:
+    """Peers by host: what they answer, or why they do not."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        told = found[request.url.host]
+        if isinstance(told, Exception):
+            raise told
+        return httpx.Response(200, json=told | {"token": request.headers.get("authorization", "")})
+
+    return httpx.MockTransport(answer)
+
+
+@pytest.mark.parametrize(
+    ("critical", "away", "status", "overall"),
+    [
+        (frozenset({"auth"}), "users", 200, "warn"),
+        (frozenset({"auth"}), "auth", 503, "fail"),
+        (frozenset({"auth", "users"}), "users", 503, "fail"),
+        (frozenset(), "auth", 200, "warn"),
+        (None, "users", 503, "fail"),
+    ],
+)
+async def test_only_a_critical_service_fails_the_deployment(
+    critical: frozenset[str] | None, away: str, status: int, overall: str
+) -> None:
+    """G80: the failed one is still named as failed."""
+    found = {name: {"status": "pass"} for name in ("auth", "users")} | {away: httpx.ConnectError("refused")}
+    async with httpx.AsyncClient(transport=peers(found)) as client:
+        urls = {"auth": ("http://auth",), "users": ("http://users",)}
+        health = Health({"gateway": {}}, urls, (), client, critical, started=True)
+        async with browser(health) as asking:
+            answer = await asking.get("/health")
+
+    assert (answer.status_code, answer.json()["status"]) == (status, overall)
+    assert answer.json()["services"] == {"auth": "pass", "gateway": "pass", "users": "pass"} | {away: "fail"}
+    assert answer.headers["content-type"] == "application/health+json"
+
+
+async def test_details_are_for_administrators() -> None:
+    """G80: latency and reason, those of peers too, which are shown the same token."""
+
+    async def shown(scope: Any) -> bool:
+        return (b"authorization", b"Bearer admin") in scope["headers"]
+
+    theirs = {"status": "warn", "checks": {"users:bus": [{"status": "warn", "output": "refused"}]}}
+    async with httpx.AsyncClient(transport=peers({"users": theirs})) as client:
+        probes = {"auth": {"database": says("pass"), "mail": Supporting(breaks)}}
+        health = Health(probes, {"users": ("http://users",)}, (), client, shown=shown, started=True)
+        async with browser(health) as asking:
+            plain, ready = await asking.get("/health"), await asking.get("/health/ready")
+            headers = {"authorization": "Bearer admin"}
+            full, own = [await asking.get(path, headers=headers) for path in ("/health", "/health/ready")]
+
+    assert set(plain.json()) == {"status", "services"}
+    assert ready.json()["checks"]["auth:mail"] == [{"status": "warn"}]
+    assert full.json()["services"] == {"auth": "warn", "users": "warn"}
+    assert full.json()["checks"]["users:bus"] == [{"status": "warn", "output": "refused"}]
+    [mail] = full.json()["checks"]["auth:mail"]
+    assert (mail["output"], mail["observedUnit"]) == ("RuntimeError: 10.0.0.5:5432 refused", "ms")
+    assert [own.json()["checks"][key] for key in ("auth:mail",)] == [[mail]]
+
+
+async def test_all_services_are_asked_at_once_and_a_silent_one_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """G80: at most so long each, replicas included; the others are not held up."""
+    monkeypatch.setattr(module, "AGGREGATE_LIMIT", 0.05)
+    asked: list[str] = []
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        if request.url.host.startswith("silent"):
+            await asyncio.Event().wait()
+        while len(asked) < 4:  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0)
+        return httpx.Response(200, json={"status": "pass"})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        urls = {"auth": ("http://silent1", "http://silent2"), "users": ("http://there",), "search": ("http://too",)}
+        health = Health({}, urls, (), client, started=True)
+
+        assert await health.all() == {"auth": "fail", "search": "pass", "users": "pass"}

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from small_app import MAX_BODY, browser, shop
 
-from orion_core.errors import FieldError, Invalid
-from orion_core.web.asgi import problem_document
+from orion_core.errors import FieldError, Invalid, TooLarge
+from orion_core.web.asgi import closing, problem_document
 
 ORDERS = "/api/v1/shop/orders"
 GOOD = {"email": "ada@example.org", "lines": [{"article": "book", "count": 1}]}
@@ -199,6 +199,12 @@ async def test_a_problem_has_no_member_that_its_schema_lacks() -> None:
         schema = (await client.get("/schema/openapi.json")).json()["components"]["schemas"]["Problem"]
 
     assert set(document) <= set(schema["properties"])
+
+
+@pytest.mark.parametrize(("version", "headers"), [("1.1", {"connection": "close"}), ("2", {}), ("3", {})])
+def test_only_http_1_has_a_header_that_closes_the_connection(version: str, headers: dict[str, str]) -> None:
+    assert closing({"http_version": version}, TooLarge("too large")) == headers
+    assert closing({"http_version": version}, Invalid("bad")) == {}
 
 
 def test_half_a_surrogate_pair_that_a_client_sent_can_be_named_in_the_answer() -> None:

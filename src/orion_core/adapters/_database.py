@@ -53,13 +53,34 @@ class Callbacks:
                 _log.exception("a callback after a commit failed")
 
 
+class LastWork:
+    """What to await before a commit."""
+
+    def __init__(self) -> None:
+        self._work: list[Callable[[], Awaitable[None]]] = []
+
+    def add(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Await `work` in `run`."""
+        self._work.append(work)
+
+    async def run(self) -> None:
+        """Await each once, in order; what one adds comes last."""
+        while self._work:
+            await self._work.pop(0)()
+
+
 class OpenTransaction(Protocol):
     """A transaction of an adapter: it knows whether it is still open."""
 
     @property
     def open(self) -> bool: ...
 
+    @property
+    def last_work(self) -> LastWork: ...
+
     def after_commit(self, callback: Callable[[], None]) -> None: ...
+
+    def before_commit(self, work: Callable[[], Awaitable[None]]) -> None: ...
 
 
 def running_transaction() -> Transaction | None:
@@ -80,5 +101,6 @@ def outermost(begin: Callable[[], AbstractAsyncContextManager[Any]]) -> Abstract
             raise RuntimeError("a transaction is open already in this task: do all of it in one transaction")
         async with begin() as transaction:
             yield transaction
+            await transaction.last_work.run()
 
     return guarded()

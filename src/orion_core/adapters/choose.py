@@ -4,6 +4,7 @@
 database    sqlite, postgresql
 bus         embedded, amqp, amqps
 cache       memory, redis, rediss
+limits      memory, redis, rediss, none
 mail        file, smtp, smtps
 blobs       file, memory, s3
 purge       none, http, https
@@ -23,6 +24,7 @@ from orion_core.ports.bus import Bus
 from orion_core.ports.cache import Cache
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
+from orion_core.ports.limits import Limits
 from orion_core.ports.mail import Mail
 from orion_core.ports.purge import Purge
 from orion_core.settings import Settings
@@ -31,9 +33,10 @@ SCHEMES = {
     "database": ("sqlite", "postgresql"),
     "bus": ("embedded", "amqp", "amqps"),
     "cache": ("memory", "redis", "rediss"),
+    "limits": ("memory", "redis", "rediss", "none"),
     "mail": ("file", "smtp", "smtps"),
     "blobs": ("file", "memory", "s3"),
-    "purge": ("none", "http", "https"),
+    "purge": ("none", "gateway", "http", "https"),
 }
 
 
@@ -43,6 +46,7 @@ def problems(settings: Settings, databases: Sequence[str]) -> list[str]:
     urls = {
         "bus": settings.bus_url,
         "cache": settings.cache_url,
+        "limits": settings.limits_url,
         "mail": settings.mail_url,
         "blobs": settings.blobs_url,
         "purge": settings.purge_url,
@@ -128,6 +132,22 @@ async def open_cache(settings: Settings, clock: Clock) -> Cache:
         return await RedisCache.open(settings.cache_url)
 
 
+def open_limits(settings: Settings, clock: Clock) -> Limits:
+    """The limits, which connect when first used."""
+    if settings.limits_url.startswith("none:"):
+        from orion_core.adapters.no_limits import NoLimits
+
+        return NoLimits()
+    if settings.limits_url.startswith("memory:"):
+        from orion_core.adapters.memory_limits import MemoryLimits
+
+        return MemoryLimits(clock)
+    from orion_core.adapters.redis_limits import RedisLimits
+
+    with _reading("ORION_LIMITS_URL"):
+        return RedisLimits.open(settings.limits_url, clock, settings.limits_replicas)
+
+
 async def open_mail(settings: Settings) -> Mail:
     """The way mail leaves."""
     url = settings.mail()
@@ -158,19 +178,21 @@ async def open_blobs(settings: Settings, clock: Clock) -> Blobs:
         return S3Blobs(url)
 
 
-async def open_purge(settings: Settings) -> Purge:
-    """The way a shared cache is told to forget."""
-    if settings.purge_url.startswith("none:"):
-        from orion_core.adapters.no_purge import NoPurge
+async def open_purge(settings: Settings, cache: Cache, clock: Clock) -> Purge:
+    """The way shared caches are told to forget: the gateway's own, through `cache`, and a CDN in front of it."""
+    from orion_core.adapters.cache_purge import CachePurge
+    from orion_core.purge_marks import PurgeMarks
 
-        return NoPurge()
+    marks = PurgeMarks(cache, clock)
+    if settings.purge_url.startswith(("gateway:", "none:")):
+        return CachePurge(marks)  # with none: no service orders anything, and administrators still may
     if not settings.public_url:
         # A cache knows whole addresses, and would forget nothing without a word.
         raise StartRefused(["ORION_PURGE_URL needs ORION_PUBLIC_URL: set the base URL under which the cache is asked"])
     from orion_core.adapters.http_purge import HttpPurge
 
     with _reading("ORION_PURGE_URL"):
-        return HttpPurge(settings.purge_url)
+        return CachePurge(marks, HttpPurge(settings.purge_url))
 
 
 def file_path(url: str) -> Path:

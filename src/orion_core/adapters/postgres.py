@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from types import TracebackType
@@ -22,7 +22,7 @@ from piccolo.engine.postgres import PostgresEngine as PiccoloEngine
 from piccolo.engine.postgres import PostgresTransaction as PiccoloTransaction
 from piccolo.querystring import QueryString
 
-from orion_core.adapters._database import Callbacks, finish, outermost
+from orion_core.adapters._database import Callbacks, LastWork, finish, outermost
 from orion_core.adapters._postgres_errors import drop, guarded, is_closed, translated, was_stale
 from orion_core.ports.check import Check
 from orion_core.ports.database import OPEN_TRANSACTION, DatabaseUnavailable, Dialect, Transaction
@@ -266,6 +266,7 @@ class PostgresTransaction(PiccoloTransaction):
     def __init__(self, engine: PostgresEngine, allow_nested: bool) -> None:
         super().__init__(engine, allow_nested)
         self.open = False
+        self.last_work = LastWork()
         self._callbacks = Callbacks()
         self._outer: Transaction | None = None
 
@@ -276,6 +277,10 @@ class PostgresTransaction(PiccoloTransaction):
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call `callback` once, right after a successful commit."""
         self._callbacks.add(callback)
+
+    def before_commit(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Await `work` as the last thing inside the transaction."""
+        self.last_work.add(work)
 
     async def __aenter__(self) -> PiccoloTransaction:
         if self._parent is not None:

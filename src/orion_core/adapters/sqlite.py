@@ -13,7 +13,7 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +24,7 @@ from piccolo.engine import Engine
 from piccolo.engine.sqlite import SQLiteEngine, SQLiteTransaction, TransactionType
 from piccolo.querystring import QueryString
 
-from orion_core.adapters._database import Callbacks, finish, outermost
+from orion_core.adapters._database import Callbacks, LastWork, finish, outermost
 from orion_core.adapters._sqlite_connection import (
     Rows,
     Worker,
@@ -203,6 +203,7 @@ class SqliteTransaction(SQLiteTransaction):
     def __init__(self, engine: SqliteEngine, allow_nested: bool) -> None:
         super().__init__(engine, TransactionType.immediate, allow_nested)
         self.open = False
+        self.last_work = LastWork()
         self._callbacks = Callbacks()
         self._outer: Transaction | None = None
 
@@ -213,6 +214,10 @@ class SqliteTransaction(SQLiteTransaction):
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call `callback` once, right after a successful commit."""
         self._callbacks.add(callback)
+
+    def before_commit(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Await `work` as the last thing inside the transaction."""
+        self.last_work.add(work)
 
     async def __aenter__(self) -> SQLiteTransaction:
         if self._parent is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+_NONE = timedelta(0)
+
 
 class SystemClock:
     """Tells the machine's time; keeps the port `Clock`.
@@ -17,7 +19,7 @@ class SystemClock:
     @property
     def offset(self) -> timedelta:
         """Always zero."""
-        return timedelta(0)
+        return _NONE
 
     def now(self) -> datetime:
         """The time now, in UTC."""

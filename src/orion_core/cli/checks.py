@@ -16,9 +16,11 @@ from orion_core.cli.console import without_password
 from orion_core.cli.migrate import opened
 from orion_core.errors import Error, StartRefused
 from orion_core.migrate import pending
+from orion_core.outside import Outside
 from orion_core.platform import Platform
 from orion_core.ports.check import Check
 from orion_core.serve import bind
+from orion_core.topology import outside
 
 _PATIENCE = 3.0
 _LOOKS = 60
@@ -43,6 +45,7 @@ async def examine(found: Configured) -> list[Finding]:
     platform: Platform | None = None
     try:
         platform = Platform(found.discovery, (), found.settings)
+        platform.asgi()  # routes and the gateway are put together here, and may refuse
     except StartRefused as refused:
         findings += [Finding("start", "wrong", problem) for problem in refused.problems]
     else:
@@ -59,8 +62,11 @@ async def examine(found: Configured) -> list[Finding]:
         looks.append(_bus(found))
     if "ORION_CACHE_URL" not in wrong:
         looks.append(_look("cache", settings.cache_url, "ORION_CACHE_URL", lambda: _cache(found)))
+    if "ORION_LIMITS_URL" not in wrong:
+        looks.append(_look("limits", settings.limits_url, "ORION_LIMITS_URL", lambda: _limits(found)))
     if "ORION_MAIL_URL" not in wrong:
         looks.append(_look("mail", settings.mail(), "ORION_MAIL_URL", lambda: _mail(found)))
+    looks += [_outside(each) for leads in outside(found.discovery.plugins, settings).values() for each in leads]
     findings += await asyncio.gather(*looks)
     if found.split is None:
         findings.append(await asyncio.to_thread(_port, found))
@@ -68,6 +74,26 @@ async def examine(found: Configured) -> list[Finding]:
         served = ", ".join(f"{name} on {port}" for name, port in found.split.ports.items())
         findings.append(Finding("split", "ok", f"supervised by process {found.split.pid}: {served}"))
     return findings
+
+
+async def _outside(each: Outside) -> Finding:
+    """Whether every URL of an upstream answers: its health path if it has one, else whatever is at its root."""
+    import httpx
+
+    label = f"upstream {each.name}"
+    wrong = []
+    async with httpx.AsyncClient(trust_env=False, timeout=_PATIENCE) as client:
+        for url in each.urls:
+            try:
+                status = (await client.get(url.rstrip("/") + (each.health or "/"))).status_code
+            except httpx.HTTPError as error:
+                wrong.append(f"{url} cannot be reached ({type(error).__name__})")
+            else:
+                if status >= 500 or (each.health and status >= 400):
+                    wrong.append(f"{url} answers {status}")
+    if wrong:
+        return Finding(label, "warn", ", ".join(wrong), f"start it, or mend [gateway.upstreams.{each.name}]")
+    return Finding(label, "ok", f"{each.prefix} at {' '.join(each.urls)}")
 
 
 async def _database(found: Configured, name: str) -> Finding:
@@ -112,6 +138,14 @@ async def _cache(found: Configured) -> Check:
         return await cache.check()
     finally:
         await cache.aclose()
+
+
+async def _limits(found: Configured) -> Check:
+    limits = choose.open_limits(found.settings, SystemClock())
+    try:
+        return await limits.check()
+    finally:
+        await limits.aclose()
 
 
 async def _mail(found: Configured) -> Check:

@@ -21,11 +21,13 @@ def topology(
     mermaid: Annotated[bool, typer.Option("--mermaid", help="Print a Mermaid flowchart.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show who serves, calls, tells and hears what, over all installed plugins. Starts nothing."""
-    from orion_core.cli.configured import discovered
+    """Show who serves, calls, tells and hears what, over all installed plugins, and what is forwarded outside. Starts
+    nothing."""
+    from orion_core.cli.configured import configured
     from orion_core.topology import topology as read
 
-    found = read(discovered().plugins)
+    known = configured(joining=False)
+    found = read(known.discovery.plugins, known.settings)
     if as_json:
         put(found.as_plain())
     elif mermaid:
@@ -56,4 +58,6 @@ def _print_tree(found: Topology) -> None:
         for each in node.hears:
             events = ", ".join(each.events) or "everything"
             branch.add(f"[magenta]hears[/magenta] {events} [dim]by {each.queue}[/dim]")
+        for lead in found.outside.get(node.name, ()):
+            branch.add(f"[blue]forwards[/blue] {lead.prefix} to {lead.name} [dim]at {' '.join(lead.urls)}[/dim]")
     out.print(root, soft_wrap=True)

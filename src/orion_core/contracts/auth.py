@@ -9,7 +9,20 @@ from uuid import UUID
 import attrs
 
 from orion_core.contract import Contract, raises, repeatable
-from orion_core.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
+from orion_core.contracts.auth_access import AccessOperations
+from orion_core.contracts.auth_accounts import (
+    AccountOperations,
+    PasswordRefused,
+    Pending,
+    TooManyAttempts,
+    TooManyMails,
+)
+from orion_core.contracts.auth_api_keys import ApiKeyOperations
+from orion_core.contracts.auth_audit import AuditOperations
+from orion_core.contracts.auth_impersonation import ImpersonationOperations
+from orion_core.contracts.auth_keys import KeyOperations
+from orion_core.contracts.auth_sessions import Client, SessionsOperations
+from orion_core.errors import Conflict, Invalid, Unauthenticated, Unavailable
 from orion_core.events import event
 from orion_core.validators import is_email, is_plain, max_len, min_len
 from orion_core.values import value
@@ -20,11 +33,15 @@ AUDIENCE = "orion"
 
 @value
 class Register:
-    """A new account. The password is taken exactly as typed; the name is what the person wants to be called."""
+    """A new account. The password is taken exactly as typed; the name is what the person wants to be called.
+
+    `redirect_to` is where the page of a mailed link leads, one of the setting `auth.redirects`.
+    """
 
     email: str = attrs.field(validator=is_email)
     password: str = attrs.field(validator=min_len(8), repr=False)
     name: str = attrs.field(default="", validator=[max_len(200), is_plain])
+    redirect_to: str = attrs.field(default="", validator=max_len(2000))
 
 
 @value
@@ -55,22 +72,35 @@ class Tokens:
 
 
 @value
+class Registration:
+    """What a wish for an account led to: it is open and signed in, or it waits for its address to be verified."""
+
+    tokens: Tokens | None = None
+    pending: Pending | None = None
+
+
+@value
 class Access:
-    """What a session may do now. `active` is false once it was revoked, has ended or its account is closed."""
+    """What a session may do now. `active` is false once it was revoked, has ended or its account is closed.
+
+    `granted` says that there are grants on single resources to the person or their roles.
+    """
 
     active: bool
     roles: tuple[str, ...] = ()
     permissions: tuple[str, ...] = ()
+    granted: bool = False
 
 
 @value
 class Me:
-    """The caller's account, roles and permissions."""
+    """The caller's account, roles and permissions. `impersonator` is who acts as them: show a banner then."""
 
     id: UUID
     email: str
     roles: tuple[str, ...]
     permissions: tuple[str, ...]
+    impersonator: UUID | None = None
 
 
 @value
@@ -117,12 +147,6 @@ class HashingBusy(Unavailable):
     code = "auth.busy"
 
 
-class NoSuchAccount(NotFound):
-    """There is no account with this id."""
-
-    code = "auth.no_such_account"
-
-
 @event("user.registered", version=1, subject="user_id", heard=True)
 class UserRegistered:
     """Somebody opened an account. Owned by auth; the family `user` is the overview's."""
@@ -162,6 +186,21 @@ class SessionRevoked:
     reason: str
 
 
+@event("auth.refresh_reuse_detected", version=1, subject="session_id")
+class RefreshReuseDetected:
+    """A refresh token came that had been spent, so its session was ended: somebody may hold a copy.
+
+    `ip_address` is where it came from, `session_ip_address` where the session was opened; empty if not known.
+    """
+
+    session_id: UUID
+    user_id: UUID
+    email: str
+    ip_address: str
+    session_ip_address: str
+    detected_at: datetime
+
+
 @event("auth.access_changed", version=1, subject="user_id")
 class AccessChanged:
     """Roles or permissions of an account changed: what was cached about it counts no more."""
@@ -169,31 +208,57 @@ class AccessChanged:
     user_id: UUID
 
 
-class Auth(Contract, name="auth"):
+class Auth(
+    AccessOperations,
+    AccountOperations,
+    ApiKeyOperations,
+    AuditOperations,
+    KeyOperations,
+    ImpersonationOperations,
+    SessionsOperations,
+    Contract,
+    name="auth",
+):
     """Accounts, sessions and tokens.
 
     Tokens are JWTs signed with Ed25519; every service verifies them by itself with `keys` and `access`.
     """
 
-    @raises(EmailTaken, PasswordTooLong, HashingBusy)
+    @raises(EmailTaken, PasswordTooLong, PasswordRefused, HashingBusy)
     @abc.abstractmethod
     async def register(self, data: Register) -> Account:
-        """Open an account and publish `user.registered`."""
+        """Open an account and publish `user.registered`; for programs that know the person, whatever the settings."""
 
-    @raises(EmailTaken, PasswordTooLong, HashingBusy)
+    @raises(EmailTaken, PasswordTooLong, PasswordRefused, HashingBusy)
     @abc.abstractmethod
-    async def sign_up(self, data: Register) -> Tokens:
-        """Open an account as `register` does, and a session with it."""
+    async def sign_up(self, data: Register, client: Client = "token") -> Tokens:
+        """Open an account as `register` does, and a session with it whose refresh tokens `client` keeps."""
 
-    @raises(InvalidCredentials, HashingBusy)
+    @raises(EmailTaken, PasswordTooLong, PasswordRefused, TooManyMails, HashingBusy)
     @abc.abstractmethod
-    async def login(self, data: Login) -> Tokens:
-        """Open a session. Every refusal is the same `InvalidCredentials` and costs one hashing."""
+    async def request_account(self, data: Register, client: Client = "token") -> Registration:
+        """Do what the setting `auth.registration` says for strangers: `sign_up`, or verify the address first.
+
+        In the second case the answer is the same for a new address and for a taken one, whose owner is told by mail.
+        """
+
+    @raises(InvalidCredentials, TooManyAttempts, HashingBusy)
+    @abc.abstractmethod
+    async def login(self, data: Login, client: Client = "token") -> Tokens:
+        """Open a session whose refresh tokens `client` keeps.
+
+        Every refusal is the same `InvalidCredentials` and costs one hashing.
+        """
 
     @raises(InvalidGrant)
     @abc.abstractmethod
-    async def refresh(self, refresh_token: str) -> Tokens:
-        """Spend a refresh token for a new pair of the same session."""
+    async def refresh(self, refresh_token: str, client: Client = "token") -> Tokens:
+        """Spend a refresh token for a new pair of the same session.
+
+        A token that was spent a moment ago, within the grace window, gives the same pair again: the first answer may
+        have been lost. Spent longer ago, it ends the session and publishes `auth.refresh_reuse_detected`. One that
+        another kind of client brings, or another person who is signed in, is refused and changes nothing.
+        """
 
     @repeatable
     @abc.abstractmethod
@@ -215,7 +280,7 @@ class Auth(Contract, name="auth"):
     async def access(self, session_id: UUID, version: int) -> Access:
         """What the session may do now; `version` is the account's epoch in the token."""
 
-    @raises(EmailTaken, PasswordTooLong, HashingBusy)
+    @raises(EmailTaken, PasswordTooLong, PasswordRefused, HashingBusy)
     @abc.abstractmethod
     async def create_admin(self, data: Register) -> Account:
         """Open an account with the role `admin`, or give that role to the existing one (its password stays).

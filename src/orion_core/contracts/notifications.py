@@ -6,8 +6,11 @@ import abc
 from datetime import datetime
 from uuid import UUID
 
+import attrs
+
 from orion_core.contract import Contract, repeatable
 from orion_core.events import event
+from orion_core.validators import is_email, matches, max_len
 from orion_core.values import value
 
 
@@ -31,6 +34,31 @@ class NoticePage:
     next_cursor: str | None
 
 
+@value
+class Variable:
+    """One word of a template and what stands for it."""
+
+    name: str = attrs.field(validator=matches("[a-z][a-z0-9_]{0,49}", "must be a word of lower-case letters"))
+    text: str = attrs.field(validator=max_len(4000), repr=False)
+
+
+@value
+class MailOrder:
+    """One mail to one address, in the words of a published template.
+
+    `key` names the fact behind it: ordered twice by one service under one key, it is sent once. `user_id` is whose
+    account it is about, None for nobody's yet. `secrets` fill the template like `variables`, but are kept encrypted,
+    and only until the mail has left.
+    """
+
+    key: str = attrs.field(validator=max_len(100))
+    template: str = attrs.field(validator=matches("[a-z][a-z_]{0,49}", "must be the name of a template"))
+    recipient: str = attrs.field(validator=is_email)
+    user_id: UUID | None = None
+    variables: tuple[Variable, ...] = ()
+    secrets: tuple[Variable, ...] = attrs.field(default=(), repr=False)
+
+
 @event("notification.sent", version=1, subject="notification_id")
 class NotificationSent:
     """A message left by a channel such as ``email``."""
@@ -50,4 +78,12 @@ class Notifications(Contract, name="notifications"):
         """The caller's notices, newest first: `limit` (1 to 200) of them after `cursor`, which is empty at first.
 
         Raises `Malformed` for a cursor that is not from a page of the same list.
+        """
+
+    @repeatable
+    @abc.abstractmethod
+    async def order_mail(self, order: MailOrder) -> None:
+        """Take a mail that a job then sends.
+
+        For services: raises `Forbidden` for people, and `Invalid` for a template that does not exist.
         """

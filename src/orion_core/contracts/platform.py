@@ -50,3 +50,23 @@ class PersonalDataRead:
     fields: tuple[str, ...]
     purpose: str
     read_at: datetime
+
+
+@event("audit.recorded", version=1)
+class AuditRecorded:
+    """Something happened in a service that belongs into the audit log; see `orion_core.auditing.recorded`.
+
+    `actor` is who did it, as ``user:<id>``, `impersonator` who acted in that name, `user_id` whom it is about.
+    """
+
+    action: str
+    outcome: str
+    reason: str
+    actor: str
+    impersonator: str
+    user_id: UUID | None
+    session_id: UUID | None
+    ip_address: str
+    user_agent: str
+    request_id: str
+    recorded_at: datetime

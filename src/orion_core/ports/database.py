@@ -7,7 +7,7 @@ tables, which are bound to `engine`, inside `transaction()`. No transaction span
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
@@ -48,6 +48,14 @@ class Transaction(Protocol):
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call `callback` once, right after a successful commit."""
+        ...
+
+    def before_commit(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Await `work` as the last thing inside the transaction, in the order of the calls; an error rolls back.
+
+        For statements that others wait for: a lock taken here is held no longer than the commit takes. Not called when
+        the transaction is rolled back.
+        """
         ...
 
 

@@ -7,7 +7,7 @@ repeat it on `PurgeUnavailable`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from orion_core.errors import Unavailable
 
@@ -18,6 +18,7 @@ class PurgeUnavailable(Unavailable):
     code = "purge.unavailable"
 
 
+@runtime_checkable
 class Purge(Protocol):
     """Orders a shared cache to forget."""
 

@@ -29,8 +29,13 @@ from orion_core.testing.orion import Orion
 C = TypeVar("C", bound=Contract)
 T = TypeVar("T")
 
-QUICK: Mapping[str, Any] = {"retry_delays": (0.01, 0.02, 0.03), "relay_interval": 0.05, "synchronous": "NORMAL"}
-"""Settings fit for tests: short delays, and no waiting for the disk."""
+QUICK: Mapping[str, Any] = {
+    "retry_delays": (0.01, 0.02, 0.03),
+    "relay_interval": 0.05,
+    "synchronous": "NORMAL",
+    "limits_url": "none:",
+}
+"""Settings fit for tests: short delays, no waiting for the disk, and no rate limits for the one client there is."""
 
 
 class InProcess(Orion):

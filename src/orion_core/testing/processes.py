@@ -88,6 +88,7 @@ class Processes(Orion):
             "ORION_DATABASE_POOL": "4",
             "ORION_BUS_URL": f"{amqp}{'&' if '?' in amqp else '?'}prefix={self.prefix}",
             "ORION_CACHE_URL": f"{redis}{'&' if '?' in redis else '?'}prefix={self.prefix}:",
+            "ORION_LIMITS_URL": "none:",
             "ORION_CALL_KEY": self._key,
             "ORION_SERVICES": ",".join(self.plugins),
             "ORION_RETRY_DELAYS": ",".join(map(str, DELAYS)),

@@ -89,7 +89,12 @@ def orion_processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proces
     """One process per service on PostgreSQL, Redis and RabbitMQ, started once per test session."""
     from orion_core.testing.processes import Processes
 
-    # Webhooks may reach receivers of tests.
-    env = {"ORION_WEBHOOKS_ALLOWED_NETWORKS": "127.0.0.0/8"}
+    # Webhooks may reach receivers of tests, and all tests share one address.
+    env = {
+        "ORION_WEBHOOKS_ALLOWED_NETWORKS": "127.0.0.0/8",
+        "ORION_AUTH_FAILURES_PER_ADDRESS": "1000000",
+        "ORION_AUTH_MAILS_PER_MINUTE": "1000000",
+        "ORION_AUTH_MAILS_PER_HOUR": "1000000",
+    }
     with Processes(tmp_path_factory.mktemp("processes"), env=env) as processes:
         yield processes

@@ -15,6 +15,10 @@ import attrs
 
 OPT = "orion_access"
 STREAMS = "orion_streams"
+COOKIES = "orion_cookies"
+API_KEYS = "orion_api_keys"
+CREDENTIALS = "/api/v1/auth/"
+"""Below this path people look after accounts, sessions, keys and roles: an API key may not, unless a route says so."""
 
 
 @attrs.frozen
@@ -41,6 +45,27 @@ def streaming() -> dict[str, Any]:
     ``opt=signed_in() | streaming()``
     """
     return {STREAMS: True}
+
+
+def cookies() -> dict[str, Any]:
+    """Beside one of the others: the route reads cookies, so the gateway hands them on to it, and to no other.
+
+    ``opt=public() | cookies()``
+    """
+    return {COOKIES: True}
+
+
+def api_keys(allowed: bool) -> dict[str, Any]:
+    """Beside one of the others: whether the route takes API keys, if that is not to be as its path says.
+
+    ``opt=signed_in() | api_keys(False)``: below ``/api/v1/auth/`` routes take none, elsewhere they do.
+    """
+    return {API_KEYS: allowed}
+
+
+def takes_api_keys(path: str, opt: dict[str, Any]) -> bool:
+    """Whether the route with the template `path` and the options `opt` takes API keys."""
+    return bool(opt.get(API_KEYS, not path.startswith(CREDENTIALS)))
 
 
 def needs(permission: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from litestar import Litestar
 from litestar._openapi.schema_generation import SchemaCreator  # the type its plugins are given
@@ -15,9 +15,14 @@ from litestar.typing import FieldDefinition
 
 from orion_core.json_value import Json
 from orion_core.ports.identity import Identity
+from orion_core.web.asgi import App as ASGIApp
 from orion_core.web.docs import ApiPage, complete
-from orion_core.web.guard import check_rules, guard
+from orion_core.web.guard import Denied, check_rules, guard
+from orion_core.web.head import with_head
+from orion_core.web.host import plain
+from orion_core.web.json_request import JsonRequest
 from orion_core.web.problems import handlers
+from orion_core.web.route_table import RouteTable
 
 DOCS = "/schema"
 
@@ -30,8 +35,9 @@ def build(
     version: str,
     docs: bool,
     max_body: int,
+    denied: Denied | None = None,
 ) -> Litestar:
-    """Compose the application; handlers may take what is in `given` by name.
+    """Compose the application; handlers may take what is in `given` by name, and `denied` is told of refusals.
 
     Raises `StartRefused` for routes that do not say who may use them.
     """
@@ -39,7 +45,8 @@ def build(
         route_handlers=list(routes),
         dependencies=provided(given),
         exception_handlers=handlers(),
-        middleware=[wrapped_in_guard(identity)],
+        middleware=[wrapped_in_guard(identity, denied)],
+        request_class=JsonRequest,
         request_max_body_size=max_body,
         logging_config=None,
         **json_support(),
@@ -53,6 +60,12 @@ def build(
     if docs:
         complete(app.openapi_schema, app)
     return app
+
+
+def face(app: Litestar, *, max_body: int) -> ASGIApp:
+    """`app` as the outside sees it: one spelling of each path, and HEAD wherever there is GET."""
+    table = RouteTable(app.routes, max_body=max_body)
+    return plain(with_head(cast("ASGIApp", app), table), table)
 
 
 def json_support() -> dict[str, Any]:
@@ -88,11 +101,11 @@ def _provide(item: Any) -> Provide:
     return Provide(provide)
 
 
-def wrapped_in_guard(identity: Identity) -> Any:
+def wrapped_in_guard(identity: Identity, denied: Denied | None = None) -> Any:
     """The guard as a middleware of Litestar."""
 
     def wrap(app: Any) -> Any:
-        return guard(app, identity)
+        return guard(app, identity, denied)
 
     return wrap
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from orion_core.context import current
-from orion_core.errors import Error, problem
+from orion_core.errors import Error, Internal, problem
+
+log = logging.getLogger("orion.web")
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -17,6 +20,8 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 PROBLEM = "application/problem+json"
+_CLOSING = (408, 413)
+"""What is answered with the body still on its way: reading on to the next request would mean to take all of it."""
 
 
 def problem_document(error: Error, path: str) -> dict[str, Any]:
@@ -44,6 +49,12 @@ def problem_headers(error: Error) -> dict[str, str]:
     return headers
 
 
+def closing(scope: Mapping[str, Any], error: Error) -> dict[str, str]:
+    """The header that ends the connection after `error`, where one is needed; HTTP/2 and later have none."""
+    ends = error.status in _CLOSING and scope.get("http_version", "1.1") in ("1.0", "1.1")
+    return {"connection": "close"} if ends else {}
+
+
 async def answer(
     send: Send, status: int, body: bytes, content_type: str, headers: Mapping[str, str] | None = None
 ) -> None:
@@ -61,7 +72,17 @@ async def answer(
 async def answer_problem(scope: Scope, send: Send, error: Error, headers: Mapping[str, str] | None = None) -> None:
     """Answer `error` as problem+json."""
     body = json.dumps(problem_document(error, scope["path"]), ensure_ascii=False).encode()
-    await answer(send, error.status, body, PROBLEM, {**problem_headers(error), **(headers or {})})
+    await answer(
+        send, error.status, body, PROBLEM, {**problem_headers(error), **closing(scope, error), **(headers or {})}
+    )
+
+
+async def answer_failure(scope: Scope, send: Send, error: Exception) -> None:
+    """Answer what an application raised before its answer began; of a defect the client learns nothing."""
+    if not isinstance(error, Error):
+        log.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+        error = Internal("something went wrong on our side")
+    await answer_problem(scope, send, error)
 
 
 async def answer_json(send: Send, status: int, document: Any, headers: Mapping[str, str] | None = None) -> None:

@@ -24,19 +24,25 @@ def client_ip(peer: str, forwarded: str, trusted: Sequence[Network]) -> str:
 
     Walks from the right over trusted proxies only; an entry that cannot be read means the peer.
     """
-    if not trusted or not _within(peer, trusted):
+    if not is_trusted(peer, trusted):
         return peer
     for entry in reversed([part.strip() for part in forwarded.split(",") if part.strip()]):
         try:
-            ipaddress.ip_address(entry)
+            address = ipaddress.ip_address(entry)
         except ValueError:
             return peer
-        if not _within(entry, trusted):
-            return entry
+        if "%" in entry:
+            # A zone means something on its own host only, and may be any text.
+            return peer
+        if not is_trusted(entry, trusted):
+            return str(address)
     return peer
 
 
-def _within(address: str, trusted: Sequence[Network]) -> bool:
+def is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+    """Whether `address` is in one of the networks in `trusted`."""
+    if not trusted:
+        return False
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

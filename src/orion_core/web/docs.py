@@ -146,12 +146,14 @@ def page(document: dict[str, Any]) -> str:
         for name, schema in sorted(document.get("components", {}).get("schemas", {}).items())
     )
     title = html.escape(document["info"]["title"])
+    says = document["info"].get("description")
+    description = f"<p>{html.escape(says)}</p>" if says else ""
     return (
         f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>{title} API</title>"
         f"<meta name='viewport' content='width=device-width'><style>{_STYLE}</style></head><body>"
         f"<h1>{title} API</h1><p>Version {html.escape(document['info']['version'])}. "
         "The machine-readable form is <a href='/schema/openapi.json'>openapi.json</a> (OpenAPI 3.1). "
-        "Errors are application/problem+json.</p>"
+        f"Errors are application/problem+json.</p>{description}"
         f"{body}<h2>Schemas</h2>{schemas}</body></html>"
     )
 

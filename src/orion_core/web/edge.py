@@ -7,7 +7,6 @@ that follows. A valid `traceparent` keeps its trace.
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -16,12 +15,10 @@ import attrs
 
 from orion_core.context import ANONYMOUS, Context, child_traceparent, new_traceparent, use
 from orion_core.contracts.platform import PROXIED
-from orion_core.errors import Error, Internal
-from orion_core.web.asgi import App, Message, Receive, Scope, Send, answer_problem, header, joined
-from orion_core.web.client_ip import Network, client_ip
-
-log = logging.getLogger("orion.access")
-faults = logging.getLogger("orion.web")
+from orion_core.request_timeout import parse_request_timeout
+from orion_core.web import access_log
+from orion_core.web.asgi import App, Message, Receive, Scope, Send, answer_failure, header, joined
+from orion_core.web.client_ip import Network, client_ip, is_trusted
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -48,50 +45,34 @@ def edge(app: App, trusted: Sequence[Network], measure: Measure | None = None) -
             return
         context = _context(scope, trusted)
         began = time.perf_counter()
-        status = 0
+        status = sent = 0
         request_id = context.correlation_id.encode()
 
         async def tagged(message: Message) -> None:
-            nonlocal status
+            nonlocal status, sent
             if message["type"] == "http.response.start":
                 status = message["status"]
                 kept = [pair for pair in message["headers"] if pair[0].lower() != b"x-request-id"]
                 message = {**message, "headers": [*kept, (b"x-request-id", request_id)]}
+            elif message["type"] == "http.response.body":
+                sent += len(message.get("body", b""))
             await send(message)
 
         with use(context):
             try:
                 await app(scope, receive, tagged)
-            except Error as error:
-                if status:
-                    raise
-                await answer_problem(scope, tagged, error)
-            except Exception:
+            except Exception as error:
                 if status:
                     # Too late for an answer: the server must cut the connection, so that nobody takes it for whole.
                     raise
-                faults.exception("%s %s failed", scope["method"], scope["path"])
-                await answer_problem(scope, tagged, Internal("something went wrong on our side"))
+                await answer_failure(scope, tagged, error)
             finally:
                 took_ms = (time.perf_counter() - began) * 1000
-                # A probe every few seconds would bury the requests.
-                probe = scope["path"].startswith("/health")
-                if measure is not None and not probe:
-                    route = PROXIED if "orion_upstream" in scope else scope.get("path_template", "")
-                    measure(route, scope["method"], status or 499, took_ms)
-                log.log(
-                    logging.DEBUG if probe else logging.INFO,
-                    "request",
-                    extra={
-                        "method": scope["method"],
-                        "path": scope["path"],
-                        "status": status or 499,
-                        "duration_ms": round(took_ms, 2),
-                        "client_ip": context.client_ip,
-                        "user_id": scope.get("orion_user", ""),
-                        "upstream": scope.get("orion_upstream", ""),
-                    },
-                )
+                status = scope.get(access_log.REFUSED) or status or 499
+                if measure is not None and not scope["path"].startswith(access_log.PROBES):
+                    route = PROXIED if access_log.UPSTREAM in scope else scope.get("path_template", "")
+                    measure(route, scope["method"], status, took_ms)
+                access_log.write(scope, context, status, sent, took_ms)
 
     return layer
 
@@ -102,13 +83,18 @@ def _context(scope: Scope, trusted: Sequence[Network]) -> Context:
     valid = TRACEPARENT.fullmatch(traceparent)
     parent = child_traceparent(traceparent) if valid else new_traceparent()
     peer = scope["client"][0] if scope.get("client") else ""
+    left = TOTAL
+    if is_trusted(peer, trusted):
+        # Never more than our own limit; and never from just anybody: with no time at all a stranger could make calls
+        # time out by the dozen, until the breakers in front of services open for everybody.
+        left = min(TOTAL, parse_request_timeout(header(scope, b"x-request-timeout")) or TOTAL)
     return Context(
         actor=ANONYMOUS,
         # Without an id from the client the trace's own id serves, so that one search finds both.
         correlation_id=asked if REQUEST_ID.fullmatch(asked) else parent.split("-")[1],
         traceparent=parent,
         tracestate=header(scope, b"tracestate")[:512] if valid else "",
-        deadline=asyncio.get_running_loop().time() + TOTAL,
+        deadline=asyncio.get_running_loop().time() + left,
         client_ip=client_ip(peer, joined(scope, b"x-forwarded-for"), trusted),
         user_agent=header(scope, b"user-agent")[:512],
     )

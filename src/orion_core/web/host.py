@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 
 from orion_core.calls import PREFIX
-from orion_core.errors import Unavailable
+from orion_core.errors import NotFound, Unavailable
 from orion_core.plugin import under
 from orion_core.web.asgi import App, Message, Receive, Scope, Send
+from orion_core.web.route_table import RouteTable
 
 log = logging.getLogger("orion.web")
 
@@ -31,6 +32,27 @@ def without(app: App, away: Mapping[str, str]) -> App:
         await app(scope, receive, send)
 
     return layer if away else app
+
+
+def plain(app: App, table: RouteTable) -> App:
+    """`app`, with 404 for a path with a slash at its end, but for routes in `table` that take the rest of a path.
+
+    Litestar takes ``/p/`` for ``/p``, a second spelling that every rule about paths would have to know.
+    """
+
+    def second_spelling(scope: Scope) -> bool:
+        path: str = scope["path"]
+        if not path.endswith("/") or path == "/" or scope["type"] != "http":
+            return False
+        route = table.find(scope["method"], path)
+        return route is None or not route.open_ended
+
+    async def layer(scope: Scope, receive: Receive, send: Send) -> None:
+        if second_spelling(scope):
+            raise NotFound("there is nothing at this path: leave out the slash at its end")
+        await app(scope, receive, send)
+
+    return layer
 
 
 def with_fixed(app: App, health: App, calls: App | None) -> App:

@@ -21,7 +21,7 @@ from orion_core.errors import (
     NotFound,
     TooLarge,
 )
-from orion_core.web.asgi import PROBLEM, problem_document, problem_headers
+from orion_core.web.asgi import PROBLEM, closing, problem_document, problem_headers
 
 log = logging.getLogger("orion.web")
 
@@ -30,6 +30,8 @@ _MISSING = re.compile(r"Object missing required field `(?P<field>[^`]+)`")
 _CATEGORY = {category.status: category for category in CATEGORIES}
 _BODY = "data"
 """What Litestar calls the body of a request."""
+_LEFT = "client disconnected prematurely"
+"""What Litestar says, as an internal error, of a body that breaks off."""
 _LIMITS = {"<=": "of at most", ">=": "of at least", "<": "below", ">": "above"}
 _WORDS = {
     "str": "text",
@@ -52,6 +54,14 @@ class MethodNotAllowed(Error):
     code = "method_not_allowed"
 
 
+class ClientGone(Error):
+    """The client left before its request was whole; nobody reads the answer."""
+
+    status = 499
+    title = "Client gone"
+    code = "client_gone"
+
+
 def handlers() -> dict[Any, Any]:
     """Litestar's exception handlers."""
     # The body is the only text that routes decode, so bytes that are no UTF-8 are the client's.
@@ -71,7 +81,7 @@ def respond(request: Request[Any, Any, Any], error: Error, headers: dict[str, st
         problem_document(error, request.scope["path"]),
         status_code=error.status,
         media_type=PROBLEM,
-        headers={**problem_headers(error), **(headers or {})},
+        headers={**problem_headers(error), **closing(request.scope, error), **(headers or {})},
     )
 
 
@@ -103,17 +113,24 @@ def _http(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
         return respond(request, Malformed(f"the body is not JSON: {cause}"))
     if isinstance(error, MethodNotAllowedException):
         allowed = {name.lower(): text for name, text in (error.headers or {}).items()}
-        allow = {"allow": allowed.get("allow", "")}
+        allow = {"allow": _with_head(allowed.get("allow", ""))}
         return respond(request, MethodNotAllowed(f"{request.method} is not possible here"), allow)
     status = getattr(error, "status_code", 500)
     if status == 404:
         return respond(request, NotFound("there is nothing at this path"))
     if status == 413:
         return respond(request, TooLarge("the body is larger than this route takes"))
+    if getattr(error, "detail", "") == _LEFT:
+        return respond(request, ClientGone("the client left before its request was whole"))
     if status >= 500:
         return _unknown(request, error)
     kind = _CATEGORY.get(status, Malformed)
     return respond(request, kind(str(getattr(error, "detail", "")) or kind.title.lower()))
+
+
+def _with_head(allow: str) -> str:
+    methods = [method.strip() for method in allow.split(",") if method.strip()]
+    return ", ".join(sorted({*methods, "HEAD"} if "GET" in methods else methods))
 
 
 def _find(error: BaseException | None, kinds: tuple[type[BaseException], ...]) -> BaseException | None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from orion_core.contracts.analytics import MAX_EVENTS, IntakeBusy, TrackBatch
 from orion_core.errors import FieldError, Invalid, Malformed, TooLarge, UnsupportedMedia
+from orion_core.json_body import refuse_ambiguous
 from orion_core.json_value import Json
 from orion_plugins.analytics.intake import shown
 
@@ -102,6 +103,7 @@ def _memory(text: bytes) -> int:
 
 
 def _read(text: bytes, opted_out: bool) -> tuple[TrackBatch, bool]:
+    refuse_ambiguous(text)
     try:
         plain = json.loads(text, parse_int=_int)
     except (ValueError, RecursionError) as error:

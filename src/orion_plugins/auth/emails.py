@@ -20,8 +20,8 @@ class Address:
     key: str
 
 
-def normalise(given: str) -> Address:
-    """The address that `given` stands for; raises `Invalid` for what is none.
+def normalise(given: str, *, field: str = "email") -> Address:
+    """The address that `given` stands for; raises `Invalid`, naming `field`, for what is none.
 
     `email` is NFKC in lower case with a Unicode domain. `key` is case-folded (so that the German sharp s and ss meet)
     with the domain in its ASCII form (UTS 46). Mail goes to the `email` of the account, never to what somebody typed to
@@ -32,12 +32,12 @@ def normalise(given: str) -> Address:
     # Some characters become @ or a blank by this normalisation, so the checks come after it. What cannot be seen must
     # not tell two addresses apart.
     if not at or "@" in local or any(unicodedata.category(character)[0] == "C" for character in text):
-        raise _refused()
+        raise _refused(field)
     try:
         ascii_domain = idna.encode(domain.rstrip("."), uts46=True).decode()
         shown_domain = idna.decode(ascii_domain)
     except (idna.IDNAError, UnicodeError):
-        raise _refused() from None
+        raise _refused(field) from None
     shown, folded = (unicodedata.normalize("NFKC", form) for form in (local.lower(), local.casefold()))
     return Address(f"{shown}@{shown_domain}", f"{folded}@{ascii_domain}")
 
@@ -50,5 +50,5 @@ def normalised_or_none(given: str) -> Address | None:
         return None
 
 
-def _refused() -> Invalid:
-    return invalid("email", "email", "must be an email address like ada@example.org")
+def _refused(field: str) -> Invalid:
+    return invalid(field, "email", "must be an email address like ada@example.org")

@@ -5,15 +5,24 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from orion_plugins.auth.audit import record
-from orion_plugins.auth.tables import ERASED, AuditLog, RefreshToken, Session, User
+from orion_plugins.auth.audit import AuditTrail, record
+from orion_plugins.auth.tables import (
+    ERASED,
+    AuthApiKey,
+    AuthGrant,
+    AuthRoleHolder,
+    Flow,
+    RefreshToken,
+    Session,
+    User,
+)
 
 
 async def erase_account(user_id: UUID, now: datetime) -> list[UUID] | None:
     """Close and anonymise the account; the sessions that were open, or None if there is no such account any more.
 
-    Its address is free again. The audit log keeps what happened and when, without addresses, agents and what clients
-    called their requests.
+    Its address is free again. The audit log keeps what happened and when; the key to where the person's requests came
+    from, and to what was written about them, is destroyed.
     """
     closed = await (
         User.update(
@@ -22,7 +31,6 @@ async def erase_account(user_id: UUID, now: datetime) -> list[UUID] | None:
                 # Unique, and no key of an address, which has an @ in it.
                 User.email_key: f"erased:{user_id}",
                 User.password_hash: "",
-                User.roles: "[]",
                 User.status: ERASED,
                 User.version: User.version + 1,
                 User.updated_at: now,
@@ -33,6 +41,9 @@ async def erase_account(user_id: UUID, now: datetime) -> list[UUID] | None:
     )
     if not closed:
         return None
+    await AuthRoleHolder.delete().where(AuthRoleHolder.user_id == user_id)
+    await AuthGrant.delete().where(AuthGrant.user_id == user_id)
+    await AuthApiKey.delete().where(AuthApiKey.user_id == user_id)
     sessions = await Session.select(Session.id, Session.revoked_at).where(Session.user_id == user_id)
     if sessions:
         await Session.update({Session.ip_address: "", Session.user_agent: "", Session.token_hash: ""}).where(
@@ -43,9 +54,7 @@ async def erase_account(user_id: UUID, now: datetime) -> list[UUID] | None:
         )
         # After the sessions: a refresh takes their row first, so none can add another token any more.
         await RefreshToken.delete().where(RefreshToken.session_id.is_in([each["id"] for each in sessions]))
-    origin = (AuditLog.ip_address, AuditLog.other_ip_address, AuditLog.user_agent, AuditLog.request_id)
-    await AuditLog.update(dict.fromkeys(origin, "")).where(
-        (AuditLog.user_id == user_id) | (AuditLog.actor == f"user:{user_id}")
-    )
+    await Flow.delete().where(Flow.user_id == user_id)
+    await AuditTrail.live().keys.destroy(user_id, now)
     await record("account_erased", now, user_id=user_id)
     return [each["id"] for each in sessions if each["revoked_at"] is None]

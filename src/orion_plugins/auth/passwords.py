@@ -31,15 +31,18 @@ _BCRYPT_LIMIT = 72
 _STAND_IN = b""
 
 
-def check_new_password(password: str) -> None:
-    """Refuse a new password of more than 1,024 bytes with `PasswordTooLong`, and one that is no text with `Invalid`."""
+def check_new_password(password: str, *, field: str = "password") -> None:
+    """Refuse a new password of more than 1,024 bytes with `PasswordTooLong`, and one that is no text with `Invalid`.
+
+    The errors name `field`.
+    """
     try:
         size = len(password.encode())
     except UnicodeEncodeError:
-        raise invalid("password", "encoding", "must be valid Unicode text") from None
+        raise invalid(field, "encoding", "must be valid Unicode text") from None
     if size > MAX_BYTES:
         detail = f"must have at most {MAX_BYTES} bytes in UTF-8"
-        raise PasswordTooLong(f"password: {detail}", errors=[FieldError("password", "too_long", detail)])
+        raise PasswordTooLong(f"{field}: {detail}", errors=[FieldError(field, "too_long", detail)])
 
 
 def hash_password(password: str, pepper: Key) -> str:

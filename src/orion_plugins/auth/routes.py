@@ -10,14 +10,23 @@ import attrs
 from litestar import Controller, Response, get, post
 from litestar.datastructures import ResponseHeader
 from litestar.di import NamedDependency
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import HeaderParameter, JSONBody
-from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED, HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED
+from litestar.status_codes import (
+    HTTP_200_OK,
+    HTTP_201_CREATED,
+    HTTP_202_ACCEPTED,
+    HTTP_204_NO_CONTENT,
+    HTTP_304_NOT_MODIFIED,
+)
 
 from orion_core.codec import to_plain
 from orion_core.contracts.auth import Auth, Login, Me, Register, Tokens
+from orion_core.contracts.auth_accounts import Pending
 from orion_core.validators import max_len
-from orion_core.values import value
-from orion_core.web import public, signed_in
+from orion_core.values import invalid, value
+from orion_core.web import cookies, public, signed_in
+from orion_plugins.auth.cookies import HEADER, CookieTokens, KeptToken, Mode, answer, client_of, forget
 
 _MAX_TOKEN = 512
 _NEVER_STORED = [ResponseHeader(name="Cache-Control", value="no-store", description="tokens are never cached")]
@@ -51,10 +60,21 @@ class AuthRoutes(Controller):
         response_headers=_NEVER_STORED,
         operation_id="auth_register",
         summary="Open an account",
+        responses={HTTP_202_ACCEPTED: ResponseSpec(Pending, description="The address is to be verified first")},
     )
-    async def register(self, auth: NamedDependency[Auth], data: JSONBody[Register]) -> Tokens:
-        """Signs in at once. A taken address answers 409 `auth.email_taken`."""
-        return await auth.sign_up(data)
+    async def register(
+        self, auth: NamedDependency[Auth], data: JSONBody[Register], mode: Mode = ""
+    ) -> Response[Tokens | CookieTokens | Pending]:
+        """Signs in at once; a taken address answers 409 `auth.email_taken`.
+
+        With the setting `auth.registration=verified` every address answers 202, and the account opens by mail.
+        """
+        client = client_of(mode)
+        done = await auth.request_account(data, client)
+        if done.pending is not None:
+            return Response(done.pending, status_code=HTTP_202_ACCEPTED)
+        assert done.tokens is not None
+        return answer(done.tokens, client, HTTP_201_CREATED)
 
     @post(
         "/login",
@@ -64,32 +84,65 @@ class AuthRoutes(Controller):
         operation_id="auth_login",
         summary="Sign in",
     )
-    async def login(self, auth: NamedDependency[Auth], data: JSONBody[Login]) -> Tokens:
+    async def login(
+        self, auth: NamedDependency[Auth], data: JSONBody[Login], mode: Mode = ""
+    ) -> Response[Tokens | CookieTokens]:
         """Every refusal is the same 401 `auth.invalid_credentials`."""
-        return await auth.login(data)
+        client = client_of(mode)
+        return answer(await auth.login(data, client), client, HTTP_200_OK)
 
     @post(
         "/refresh",
-        opt=public(),
+        opt=public() | cookies(),
         status_code=HTTP_200_OK,
         response_headers=_NEVER_STORED,
         operation_id="auth_refresh",
         summary="Spend a refresh token for a new pair",
     )
-    async def refresh(self, auth: NamedDependency[Auth], data: JSONBody[Refresh]) -> Tokens:
-        """A token that does not count answers 400 `auth.invalid_grant`; one that was spent before ends its session."""
-        return await auth.refresh(data.refresh_token)
+    async def refresh(
+        self,
+        auth: NamedDependency[Auth],
+        data: JSONBody[Refresh | None] = None,
+        mode: Mode = "",
+        kept: KeptToken = "",
+    ) -> Response[Tokens | CookieTokens]:
+        """A retry a moment later gets the same pair; later it ends the session.
+
+        In cookie mode the token is that of the cookie, and no body is needed. A token that does not count answers 400
+        `auth.invalid_grant`.
+        """
+        client = client_of(mode)
+        if client == "cookie":
+            token = kept
+        elif data is not None:
+            token = data.refresh_token
+        else:
+            raise invalid("refresh_token", "required", f"must be given in the body, or in the cookie with {HEADER}")
+        return answer(await auth.refresh(token, client), client, HTTP_200_OK)
 
     @post(
         "/logout",
-        opt=public(),
+        opt=public() | cookies(),
         status_code=HTTP_204_NO_CONTENT,
         operation_id="auth_logout",
         summary="Sign out",
     )
-    async def logout(self, auth: NamedDependency[Auth], data: JSONBody[Leave | None] = None) -> None:
-        """Ends the session of the access token, and that of the refresh token in the body if there is one."""
+    async def logout(
+        self,
+        auth: NamedDependency[Auth],
+        data: JSONBody[Leave | None] = None,
+        mode: Mode = "",
+        kept: KeptToken = "",
+    ) -> Response[None]:
+        """Ends the session of the access token, and that of the refresh token in the body if there is one.
+
+        In cookie mode it is that of the cookie, which is removed.
+        """
+        if client_of(mode) == "cookie":
+            await auth.logout(kept)
+            return Response(None, cookies=[forget()])
         await auth.logout(data.refresh_token if data else "")
+        return Response(None)
 
     @get("/me", opt=signed_in(), operation_id="auth_me", summary="Read your own account")
     async def me(self, auth: NamedDependency[Auth]) -> Me:

@@ -1,49 +1,37 @@
-"""Sessions and their refresh tokens, as statements inside the caller's transaction.
+"""Sessions: how they begin and end. What their refresh tokens do is in `refreshing`.
 
-A session is the family of all refresh tokens that descend from one sign-in. Each use of a token marks it and adds its
-successor: whoever marks its row has won. The session's row is always taken first: it decides races with revocations.
+A session is the family of all refresh tokens that descend from one sign-in. Whoever ends it takes its row, as a refresh
+does, so that of two who meet there one comes second and sees what the first has done.
 """
 
 from __future__ import annotations
 
-import hmac
 import json
 from datetime import datetime
 from uuid import UUID
 
 import attrs
 
+from orion_core.contracts.auth import SessionRevoked, SessionStarted
+from orion_core.contracts.auth_sessions import Client
+from orion_core.events import Events
 from orion_core.ids import new_id
 from orion_core.ports.database import Database
-from orion_plugins.auth.audit import client_ip, user_agent
+from orion_plugins.auth.audit import client_ip, record, user_agent
 from orion_plugins.auth.settings import AuthSettings
-from orion_plugins.auth.tables import ACTIVE, RefreshToken, Session, User
+from orion_plugins.auth.tables import RefreshToken, Session
 from orion_plugins.auth.tokens import Grant, fingerprint, new_refresh_token
 
-_FIND = """
-SELECT t.token_hash, t.used_at, t.expires_at, s.id AS session, s.ip_address, s.expires_at AS absolute,
-    s.idle_expires_at, s.revoked_at, s.created_at, s.amr, u.id AS owner, u.email, u.status
-FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id JOIN users u ON u.id = s.user_id
-WHERE t.token_hash = $1
+_REVOKE = """
+UPDATE sessions SET revoked_at = $1, revoked_reason = $2
+WHERE id = $3 AND revoked_at IS NULL AND idle_expires_at > $1 RETURNING user_id
 """
-
-
-@attrs.frozen(kw_only=True)
-class Family:
-    """The session of a refresh token, as it was when somebody looked.
-
-    `live` says whether it went on then, `spent` whether the token had been used, `ip_address` where it was opened.
-    """
-
-    session_id: UUID
-    user_id: UUID
-    email: str
-    ip_address: str
-    live: bool
-    spent: bool
-    expires_at: datetime
-    signed_in_at: datetime
-    amr: tuple[str, ...]
+_LOCK_USER = "UPDATE users SET version = version WHERE id = $1 RETURNING id"
+_REVOKE_ALL = """
+UPDATE sessions SET revoked_at = $1, revoked_reason = $2
+WHERE user_id = $3 AND id <> $4 AND revoked_at IS NULL AND idle_expires_at > $1 RETURNING id
+"""
+_NO_SESSION = UUID(int=0)
 
 
 @attrs.frozen
@@ -54,94 +42,93 @@ class Issued:
     refresh_token: str = attrs.field(repr=False)
 
 
-async def start(user_id: UUID, version: int, amr: tuple[str, ...], now: datetime, settings: AuthSettings) -> Issued:
-    """Open a session of the account with its first refresh token."""
-    session_id, token = new_id(), new_refresh_token()
-    ends, idle = now + settings.refresh_absolute, now + settings.refresh_idle
-    await Session.insert(
-        Session(
-            id=session_id,
-            user_id=user_id,
-            token_hash=fingerprint(token),
-            expires_at=ends,
-            idle_expires_at=min(idle, ends),
-            ip_address=client_ip(),
-            user_agent=user_agent(),
-            amr=json.dumps(amr),
-            created_at=now,
-            last_used_at=now,
-            revoked_at=None,
+@attrs.frozen
+class Sessions:
+    """Begins and ends sessions, in the caller's transaction."""
+
+    db: Database
+    events: Events
+    settings: AuthSettings
+
+    async def start(
+        self, user_id: UUID, version: int, amr: tuple[str, ...], now: datetime, client: Client = "token"
+    ) -> Issued:
+        """Open a session of the account with its first refresh token, kept by `client`; audited and told."""
+        session_id, token = new_id(), new_refresh_token()
+        ends = now + self.settings.refresh_absolute
+        idle = min(now + self.settings.refresh_idle, ends)
+        await Session.insert(
+            Session(
+                id=session_id,
+                user_id=user_id,
+                token_hash=fingerprint(token),
+                expires_at=ends,
+                idle_expires_at=idle,
+                ip_address=client_ip(),
+                user_agent=user_agent(),
+                client=client,
+                amr=json.dumps(amr),
+                created_at=now,
+                last_used_at=now,
+                revoked_at=None,
+            )
         )
-    )
-    await _keep(token, session_id, now, min(idle, ends))
-    return Issued(Grant(user_id=user_id, session_id=session_id, version=version, signed_in_at=now, amr=amr), token)
-
-
-async def find(db: Database, token: str, now: datetime) -> Family | None:
-    """The family of a refresh token, or None when nobody has been given it."""
-    wanted = fingerprint(token)
-    rows = await db.fetch(_FIND, wanted)
-    row = rows[0] if rows else None
-    if row is None or not hmac.compare_digest(row["token_hash"], wanted):
-        return None
-    spent = row["used_at"] is not None
-    live = row["revoked_at"] is None and row["idle_expires_at"] > now and row["status"] == ACTIVE
-    return Family(
-        session_id=row["session"],
-        user_id=row["owner"],
-        email=row["email"],
-        ip_address=row["ip_address"],
-        # A spent token of a living family is a sign of theft for as long as the family lives, whatever its own end was.
-        live=live and (spent or row["expires_at"] > now),
-        spent=spent,
-        expires_at=row["absolute"],
-        signed_in_at=row["created_at"],
-        amr=tuple(json.loads(row["amr"])),
-    )
-
-
-async def rotate(token: str, family: Family, now: datetime, settings: AuthSettings) -> Issued | None:
-    """Spend `token` of `family` and issue its successor; None when it was spent or the session ended meanwhile.
-
-    On None the caller rolls back, so that nothing is spent for nothing.
-    """
-    successor = new_refresh_token()
-    idle = min(now + settings.refresh_idle, family.expires_at)
-    touched = (
-        await Session.update(
-            {Session.last_used_at: now, Session.idle_expires_at: idle, Session.token_hash: fingerprint(successor)}
+        await RefreshToken.insert(
+            RefreshToken(
+                id=new_id(),
+                session_id=session_id,
+                token_hash=fingerprint(token),
+                created_at=now,
+                expires_at=idle,
+                used_at=None,
+                successor=None,
+            )
         )
-        .where(Session.id == family.session_id, Session.revoked_at.is_null())
-        .returning(Session.id)
+        await record("signed_in", now, user_id=user_id, session_id=session_id, method=amr[0])
+        await self.events.publish(SessionStarted(session_id, user_id, amr[0], now))
+        return Issued(Grant(user_id=user_id, session_id=session_id, version=version, signed_in_at=now, amr=amr), token)
+
+    async def revoke(self, session_id: UUID, reason: str, now: datetime) -> bool:
+        """End the session, audit and tell it; False when it had ended already."""
+        ended = await self.db.fetch(_REVOKE, now, reason, session_id)
+        for row in ended:
+            await self._ended(session_id, row["user_id"], reason, now)
+        return bool(ended)
+
+    async def revoke_all(self, user_id: UUID, reason: str, now: datetime, keep: UUID | None = None) -> list[UUID]:
+        """End all sessions of the account but `keep`, audit and tell each; the ids of those that ended.
+
+        Takes the account's row first: a sign-in under way has either opened its session, which ends too, or opens it
+        afterwards.
+        """
+        await self.db.fetch(_LOCK_USER, user_id)
+        rows = await self.db.fetch(_REVOKE_ALL, now, reason, user_id, keep or _NO_SESSION)
+        ended = [row["id"] for row in rows]
+        for session_id in ended:
+            await self._ended(session_id, user_id, reason, now)
+        return ended
+
+    async def _ended(self, session_id: UUID, user_id: UUID, reason: str, now: datetime) -> None:
+        await record("session_revoked", now, user_id=user_id, session_id=session_id, reason=reason)
+        await self.events.publish(SessionRevoked(session_id, user_id, reason))
+
+
+async def grant(session_id: UUID, user_id: UUID, version: int, now: datetime) -> Grant | None:
+    """What another access token of the session may say, at the `version` of its account; None when it has ended."""
+    session = await (
+        Session.select(Session.created_at, Session.amr)
+        .where(
+            (Session.id == session_id)
+            & (Session.user_id == user_id)
+            & Session.revoked_at.is_null()
+            & (Session.idle_expires_at > now)
+        )
+        .first()
     )
-    claimed = (
-        await RefreshToken.update({RefreshToken.used_at: now})
-        .where(RefreshToken.token_hash == fingerprint(token), RefreshToken.used_at.is_null())
-        .returning(RefreshToken.id)
-    )
-    # Read after the session's row is ours: whoever changes the account ends its sessions in the same transaction.
-    owner = await User.select(User.version, User.status).where(User.id == family.user_id).first()
-    if not touched or not claimed or owner is None or owner["status"] != ACTIVE:
+    if session is None:
         return None
-    await _keep(successor, family.session_id, now, idle)
-    grant = Grant(
-        user_id=family.user_id,
-        session_id=family.session_id,
-        version=owner["version"],
-        signed_in_at=family.signed_in_at,
-        amr=family.amr,
-    )
-    return Issued(grant, successor)
-
-
-async def revoke(session_id: UUID, reason: str, now: datetime) -> UUID | None:
-    """End the session; the account it belongs to, or None when it had ended already."""
-    ended = (
-        await Session.update({Session.revoked_at: now, Session.revoked_reason: reason})
-        .where(Session.id == session_id, Session.revoked_at.is_null(), Session.idle_expires_at > now)
-        .returning(Session.user_id)
-    )
-    return ended[0]["user_id"] if ended else None
+    amr = tuple(json.loads(session["amr"]))
+    return Grant(user_id=user_id, session_id=session_id, version=version, signed_in_at=session["created_at"], amr=amr)
 
 
 async def purge(db: Database, now: datetime, *, batch: int = 1000) -> None:
@@ -158,17 +145,3 @@ async def purge(db: Database, now: datetime, *, batch: int = 1000) -> None:
                 # Asked again: a refresh that began in time may have moved the end meanwhile.
                 ids = [row["id"] for row in over]
                 await Session.delete().where(Session.id.is_in(ids), Session.idle_expires_at < now)
-
-
-async def _keep(token: str, session_id: UUID, now: datetime, until: datetime) -> None:
-    await RefreshToken.insert(
-        RefreshToken(
-            id=new_id(),
-            session_id=session_id,
-            token_hash=fingerprint(token),
-            created_at=now,
-            expires_at=until,
-            used_at=None,
-            successor=None,
-        )
-    )

@@ -21,18 +21,23 @@ from orion_core.keyring import Key
 TYPE = "at+jwt"
 ALGORITHM = "EdDSA"
 _PREFIX = "ort_"
+_KEY_PREFIX = "oak_"
 _REFRESH_TOKEN = re.compile(r"ort_[A-Za-z0-9_-]{43}")
 
 
 @attrs.frozen(kw_only=True)
 class Grant:
-    """What an access token says about its bearer: person, session, epoch, and when and how they signed in."""
+    """What an access token says about its bearer: person, session, epoch, and when and how they signed in.
+
+    `impersonator` is who acts as the person, if somebody does.
+    """
 
     user_id: UUID
     session_id: UUID
     version: int
     signed_in_at: datetime
     amr: tuple[str, ...]
+    impersonator: UUID | None = None
 
 
 def access_token(grant: Grant, key: Key, *, issuer: str, now: datetime, ttl: timedelta) -> str:
@@ -51,6 +56,8 @@ def access_token(grant: Grant, key: Key, *, issuer: str, now: datetime, ttl: tim
         "amr": list(grant.amr),
         "ver": grant.version,
     }
+    if grant.impersonator is not None:
+        claims["act"] = {"sub": str(grant.impersonator)}
     signer = Ed25519PrivateKey.from_private_bytes(key.secret)
     return jwt.encode(claims, signer, algorithm=ALGORITHM, headers={"typ": TYPE, "kid": key.kid})
 
@@ -64,6 +71,11 @@ def public_key(key: Key) -> PublicKey:
 def new_refresh_token() -> str:
     """A new opaque token of 256 random bits, ``ort_`` before them so that scanners of leaked secrets know it."""
     return _PREFIX + secrets.token_urlsafe(32)
+
+
+def new_api_key() -> str:
+    """A new API key of 256 random bits, ``oak_`` before them."""
+    return _KEY_PREFIX + secrets.token_urlsafe(32)
 
 
 def is_refresh_token(text: str) -> bool:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable, Coroutine
+from collections.abc import AsyncIterable, Coroutine
 from typing import Any, Final, Protocol, cast
 
 from httptools import HttpParserError, HttpResponseParser
 
-from orion_plugins.gateway.client import BodyMismatch, ClientGone, UpstreamBroken, UpstreamTimeout
+from orion_plugins.gateway.client import (
+    BodyMismatch,
+    ClientGone,
+    ClientSlow,
+    Gone,
+    UpstreamBroken,
+    UpstreamTimeout,
+    UpstreamUnanswered,
+)
 from orion_plugins.gateway.exchange import Exchange
 
 MAX_HEAD: Final = 64 * 1024
@@ -18,10 +26,8 @@ PROGRESS: Final = 64 * 1024
 """Bytes of a body, either way, for which the time of an exchange begins anew: streams may take as long as they move."""
 _STATUS_REFUSED: Final = 400
 
-Gone = Callable[[], Coroutine[Any, Any, object]]
 
-
-class Stale(UpstreamBroken):
+class Stale(UpstreamUnanswered):
     """A kept connection turned out to be dead before the first byte of the answer."""
 
 
@@ -132,7 +138,9 @@ class Connection(asyncio.Protocol):
             return
         waiting = self._reading and (self._sent or not self._writable)
         if self._deadline is not None and now >= self._deadline:
-            self.fail(UpstreamTimeout("the deadline of the request passed"))
+            late = not self._sent and self._writable  # for the body: that is no fault of the upstream
+            passed = "the deadline of the request passed"
+            self.fail(ClientSlow(f"{passed} before its body") if late else UpstreamTimeout(passed))
         elif waiting and now - self.touched >= idle_timeout:
             self.fail(UpstreamTimeout(f"the upstream was silent for {idle_timeout:g} s"))
         elif self._attendant is None and self._client_gone is not None and now > self._started:
@@ -146,6 +154,10 @@ class Connection(asyncio.Protocol):
             self._reading = True
             self.touched = self._loop.time()
             self._transport.resume_reading()
+
+    def unhurried(self) -> None:
+        """Forget the deadline of the exchange."""
+        self._deadline = None
 
     def fail(self, error: BaseException) -> None:
         """Give up the exchange with `error` and close the connection at once."""
@@ -297,7 +309,7 @@ class Connection(asyncio.Protocol):
         elif self._served > 1:
             self.fail(Stale(f"the upstream {how} a kept connection"))
         else:
-            self.fail(UpstreamBroken(f"the upstream {how} the connection without an answer"))
+            self.fail(UpstreamUnanswered(f"the upstream {how} the connection without an answer"))
 
     def _move(self, count: int) -> None:
         self._moved += count

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from orion_plugins.gateway.client import ClientGone
+from orion_plugins.gateway.client import ClientGone, Headers
 
 
 class Flow(Protocol):
@@ -13,6 +13,9 @@ class Flow(Protocol):
 
     def resume(self) -> None:
         """Read on: there is room again."""
+
+    def unhurried(self) -> None:
+        """Forget the deadline of the exchange."""
 
     def fail(self, error: BaseException) -> None:
         """Give up the exchange with `error` and close the connection."""
@@ -25,13 +28,25 @@ class Exchange:
     it can serve the next request while the last parts are still being read here.
     """
 
-    __slots__ = ("_error", "_flow", "_loop", "_parts", "_waiter", "buffered", "complete", "headers", "status")
+    __slots__ = (
+        "_error",
+        "_flow",
+        "_loop",
+        "_parts",
+        "_waiter",
+        "buffered",
+        "complete",
+        "headers",
+        "retries",
+        "status",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, flow: Flow) -> None:
         self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.headers: Headers = []
         self.complete = False
         self.buffered = 0
+        self.retries = 0
         self._loop = loop
         self._flow: Flow | None = flow
         self._parts: list[bytes] = []
@@ -70,6 +85,11 @@ class Exchange:
         """Give up the rest and close the connection, unless the answer is already whole."""
         if self._flow is not None:
             self._flow.fail(ClientGone("the answer is no longer wanted"))
+
+    def unhurried(self) -> None:
+        """Forget the deadline: from here on only the upstream's silence counts."""
+        if self._flow is not None:
+            self._flow.unhurried()
 
     def begin(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         """The final head has arrived."""

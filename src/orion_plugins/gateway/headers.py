@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Final
 
 from orion_core.context import child_traceparent
@@ -36,15 +37,24 @@ _OURS: Final = frozenset(
         b"tracestate",
         b"x-real-ip",
         b"x-request-id",
+        b"x-request-timeout",
         b"x-user-id",
     }
 )
 _DROPPED: Final = _HOP_BY_HOP | _OURS
 _DROPPED_PREFIXES: Final = (b"x-forwarded-", b"x-orion-")
+CREDENTIALS: Final = "orion_credentials"
+"""Where in the scope it stands which of Authorization and Cookie go on; none do unless they are named there."""
+_SECRET: Final = frozenset({b"authorization", b"cookie"})
 _KEPT: Final = b"x-orion-session"  # a client's own choice of cookies over tokens
 _DROPPED_FROM_ANSWERS: Final = _HOP_BY_HOP | {b"server", b"date", b"x-request-id"}
 _WITHOUT_CONTENT: Final = (204, 304)
 _DIGITS: Final = re.compile(rb"[0-9]{1,19}")
+
+
+def set_by_the_gateway(name: str) -> bool:
+    """Whether the field `name` is the gateway's own, or concerns one hop only, so that nobody else may set it."""
+    return _is_dropped(name.lower().encode("ascii"))
 
 
 def to_upstream(
@@ -56,16 +66,22 @@ def to_upstream(
     request_id: str,
     traceparent: str,
     tracestate: str = "",
+    credentials: Collection[bytes] = (),
 ) -> list[tuple[bytes, bytes]]:
     """A client's header fields as an upstream may see them, the gateway's own added.
 
     Left out: hop-by-hop fields and those that Connection names; X-Forwarded-*, Forwarded, X-Real-IP, X-User-Id,
     X-Orion-* (but for X-Orion-Session) and fields that become one of these when ``_`` is read as ``-``; Host, Expect
-    and framing. Our own fields are added last, so Connection cannot remove them. Authorization and Cookie pass.
+    and framing; Authorization and Cookie unless they are among `credentials`. Our own fields are added last, so
+    Connection cannot remove them.
     `client` is the address of the client as far as it is trusted; the trace goes on with a new parent id.
     """
     named = _named_in_connection(headers)
-    kept = [field for field in headers if field[0] not in named and not _is_dropped(field[0])]
+    kept = [
+        field
+        for field in headers
+        if field[0] not in named and not _is_dropped(field[0]) and (field[0] not in _SECRET or field[0] in credentials)
+    ]
     kept += (
         (b"x-forwarded-for", client.encode("ascii")),
         (b"x-forwarded-proto", scheme.encode("ascii")),

@@ -8,11 +8,21 @@ import contextvars
 import ssl
 from collections import deque
 from typing import Final
-from urllib.parse import urlsplit
 
-from orion_plugins.gateway.client import Body, Headers, Unsendable, UpstreamBroken, UpstreamUnreachable
-from orion_plugins.gateway.connection import Connection, Gone, Owner, Stale
+from orion_core.request_timeout import request_timeout
+from orion_plugins.gateway.address import Address
+from orion_plugins.gateway.client import (
+    Body,
+    Gone,
+    Headers,
+    PoolFull,
+    UpstreamBroken,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from orion_plugins.gateway.connection import Connection, Owner, Stale
 from orion_plugins.gateway.exchange import Exchange
+from orion_plugins.gateway.head import request_head
 
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _WITH_CONTENT: Final = frozenset({"POST", "PUT", "PATCH"})
@@ -40,16 +50,9 @@ class Pool(Owner):
         keep_alive: float = 4.0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        url = urlsplit(base_url)
-        if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment or "@" in url.netloc:
-            raise ValueError(f"upstream {base_url!r}: give it as http://host:port or https://host:port/prefix")
+        self.address = Address.parse(base_url, tls)
         if limit < 1:
             raise ValueError("upstream limit: allow at least 1 connection")
-        self._host = url.hostname
-        self._port = url.port or (443 if url.scheme == "https" else 80)
-        self._tls = (tls or ssl.create_default_context()) if url.scheme == "https" else None
-        self._prefix = url.path.rstrip("/").encode("ascii")
-        self._version_and_host = b" HTTP/1.1\r\nhost: %b\r\n" % url.netloc.encode("ascii")
         self._limit = limit
         self._connect_timeout = connect_timeout
         self._idle_timeout = idle_timeout
@@ -88,7 +91,7 @@ class Pool(Owner):
         deadline: float | None = None,
     ) -> Exchange:
         """Send one request and return its answer as soon as the head is there; see `Transport.send`."""
-        request = self._head(method, target, headers, body, length)
+        request = self._head(method, target, headers, body, length, deadline)
         stream = None
         if isinstance(body, bytes):
             request += body
@@ -168,24 +171,18 @@ class Pool(Owner):
 
     # -- inside
 
-    def _head(self, method: str, target: bytes, headers: Headers, body: Body, length: int | None) -> bytes:
-        if not target.startswith(b"/") and target != b"*":
-            raise Unsendable("request target: it must begin with /")
-        if method == "CONNECT":
-            raise Unsendable("request method: CONNECT cannot be forwarded")
-        framing = b""
+    def _head(
+        self, method: str, target: bytes, headers: Headers, body: Body, length: int | None, deadline: float | None
+    ) -> bytes:
+        own = b""
         if not isinstance(body, bytes):
-            framing = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
+            own = b"transfer-encoding: chunked\r\n" if length is None else b"content-length: %d\r\n" % length
         elif body or method in _WITH_CONTENT:
-            framing = b"content-length: %d\r\n" % len(body)
-        path = target if not self._prefix else self._prefix + target
-        start = b"%b %b%b" % (method.encode("ascii"), path, self._version_and_host)
-        head = b"%b%b%b\r\n" % (start, b"".join([b"%b: %b\r\n" % field for field in headers]), framing)
-        # One pass over the bytes instead of a check of each field: a line break inside any of them shows here.
-        lines = 3 + len(headers) + bool(framing)
-        if head.count(b"\n") != lines or head.count(b"\r") != lines or start.count(b" ") != 3 or b"\0" in head:
-            raise Unsendable("request head: a method, target or header holds a line break, a space or NUL")
-        return head
+            own = b"content-length: %d\r\n" % len(body)
+        if deadline is not None:
+            left = deadline - asyncio.get_running_loop().time()
+            own += b"x-request-timeout: %b\r\n" % request_timeout(left).encode("ascii")
+        return request_head(self.address, method, target, headers, own)
 
     def _kept(self) -> Connection | None:
         while self._idle:
@@ -224,7 +221,7 @@ class Pool(Owner):
                 with contextlib.suppress(ValueError):
                     self._waiters.remove(waiter)
             if isinstance(error, TimeoutError):
-                raise UpstreamUnreachable(f"all {self._limit} connections are in use") from None
+                raise PoolFull(f"all {self._limit} connections are in use") from None
             raise
 
     def _return(self, connection: Connection | None) -> None:
@@ -240,9 +237,11 @@ class Pool(Owner):
         try:
             async with self._patience(deadline):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(loop, self), self._host, self._port, ssl=self._tls
+                    lambda: Connection(loop, self), self.address.host, self.address.port, ssl=self.address.tls
                 )
         except TimeoutError:
+            if deadline is not None and loop.time() >= deadline:
+                raise UpstreamTimeout("the deadline passed before there was a connection", sent=False) from None
             raise UpstreamUnreachable("no connection could be opened in time") from None
         except (OSError, ssl.SSLError) as error:
             raise UpstreamUnreachable(f"no connection could be opened: {type(error).__name__}") from error

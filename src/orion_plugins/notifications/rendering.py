@@ -32,6 +32,15 @@ def _source(name: str) -> str:
         raise TemplateError(f"the template {name} does not exist") from error
 
 
+def exists(name: str, version: int) -> bool:
+    """Whether there is a template `name` in that `version`."""
+    try:
+        _source(f"{name}.v{version}.txt")
+    except TemplateError:
+        return False
+    return True
+
+
 def render(name: str, version: int, variables: Mapping[str, str]) -> Rendered:
     """Fill the template `name` in that `version` with `variables`, escaped in the HTML part.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 from typing import Any
@@ -13,18 +14,22 @@ from piccolo.columns.combination import And
 from piccolo.custom_types import Combinable
 
 from orion_core.context import current
-from orion_core.contracts.auth import UserRegistered
-from orion_core.contracts.notifications import Notice, NoticePage, Notifications, NotificationSent
+from orion_core.contracts.auth import RefreshReuseDetected, UserRegistered
+from orion_core.contracts.notifications import MailOrder, Notice, NoticePage, Notifications, NotificationSent
 from orion_core.contracts.users import UserErased
+from orion_core.errors import Forbidden
 from orion_core.events import Events, on
 from orion_core.ids import new_id
 from orion_core.jobs import Jobs, job
+from orion_core.keyring import Keyring
 from orion_core.paging import check_limit, from_cursor, to_cursor
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_core.ports.mail import Mail, MailRefused, MailUnavailable
+from orion_core.sealing import Unsealable
 from orion_plugins.notifications.erasing import erase, is_erased
 from orion_plugins.notifications.mails import build, message_id
+from orion_plugins.notifications.orders import NOBODY, delivery_of, variables_of
 from orion_plugins.notifications.rendering import render
 from orion_plugins.notifications.settings import NotificationsSettings
 from orion_plugins.notifications.tables import Notification, NotificationDelivery, NotificationHistory
@@ -32,6 +37,7 @@ from orion_plugins.notifications.tables import Notification, NotificationDeliver
 RETRIES = 8
 _BATCH = 1000
 _OVER = ("sent", "failed")
+_UNKNOWN = "an unknown address"
 
 
 @attrs.frozen
@@ -43,6 +49,7 @@ class NotificationsService(Notifications):
     jobs: Jobs
     clock: Clock
     mail: Mail
+    keyring: Keyring
     settings: NotificationsSettings
 
     async def mine(self, cursor: str, limit: int) -> NoticePage:
@@ -59,45 +66,44 @@ class NotificationsService(Notifications):
             next_cursor=to_cursor(rows[limit - 1].id) if more else None,
         )
 
+    async def order_mail(self, order: MailOrder) -> None:
+        if not current().actor.trusted:
+            raise Forbidden("only services may order mail")
+        delivery = delivery_of(order, self.keyring, self.clock.now())
+        async with self.db.transaction():
+            if order.user_id is None or not await is_erased(order.user_id):
+                await self._queue(delivery)
+
     @on(UserRegistered)
     async def welcome(self, event: UserRegistered) -> None:
         """One notice and one mail, whatever number of times the news arrives (N1)."""
-        if await is_erased(event.user_id):
-            return
-        now, context = self.clock.now(), current()
         greeting = f"Hello {event.name}" if event.name else "Hello"
-        notice = Notification(
-            id=new_id(),
-            event_id=context.causation_id,
-            user_id=event.user_id,
-            type="user.welcome",
-            status="sent",
+        await self._announce(
+            event.user_id,
+            event.email,
+            type_="user.welcome",
             title=f"Welcome to {self.settings.product}",
             body=f"{greeting}, your account is ready.",
-            correlation_id=context.correlation_id,
-            created_at=now,
-            sent_at=now,
-        )
-        if not await _new(notice, Notification.event_id, Notification.type, Notification.user_id):
-            return
-        delivery = NotificationDelivery(
-            id=new_id(),
-            event_id=notice.event_id,
-            notification_id=notice.id,
-            user_id=event.user_id,
-            type=notice.type,
-            channel="email",
-            address=event.email,
             template="welcome",
-            template_version=1,
-            variables=json.dumps({"greeting": greeting, "email": event.email}, ensure_ascii=False),
-            status="queued",
-            correlation_id=context.correlation_id,
-            created_at=now,
+            variables={"greeting": greeting, "email": event.email},
         )
-        await NotificationDelivery.insert(delivery)
-        await _record(delivery, "queued", now)
-        await self.jobs.enqueue(self.send_mail, delivery.id, priority="high")
+
+    @on(RefreshReuseDetected)
+    async def warn_of_reuse(self, event: RefreshReuseDetected) -> None:
+        """Tell somebody that a session of theirs may have been stolen, in the application and by mail."""
+        await self._announce(
+            event.user_id,
+            event.email,
+            type_="auth.refresh_reuse",
+            title="One of your sessions was ended",
+            body="Somebody used a copy of a sign-in to your account. Change your password if that was not you.",
+            template="refresh_reuse",
+            variables={
+                "detected_at": f"{event.detected_at:%Y-%m-%d %H:%M} UTC",
+                "ip_address": event.ip_address or _UNKNOWN,
+                "session_ip_address": event.session_ip_address or _UNKNOWN,
+            },
+        )
 
     @on(UserErased)
     async def erase_person(self, event: UserErased) -> None:
@@ -119,8 +125,8 @@ class NotificationsService(Notifications):
             await self._end(delivery, "deferred" if delivery.attempts <= RETRIES else "dead", error)
             # Not as it came: what servers answer names the person, and the job's row and the log would keep it.
             raise MailUnavailable("the mail could not be sent yet: see the delivery's last error") from None
-        except (MailRefused, ValueError) as error:
-            # ValueError: a template that cannot be filled in, or an address that is none. Neither gets better.
+        except (MailRefused, ValueError, Unsealable) as error:
+            # ValueError: a template that cannot be filled in, or an address that is none. None of it gets better.
             await self._end(delivery, "failed", error)
         else:
             await self._end(delivery, "sent")
@@ -142,6 +148,52 @@ class NotificationsService(Notifications):
                     if old:
                         await table.delete().where(key.is_in([row["id"] for row in old]))
 
+    async def _announce(
+        self,
+        user_id: UUID,
+        address: str,
+        *,
+        type_: str,
+        title: str,
+        body: str,
+        template: str,
+        variables: Mapping[str, str],
+    ) -> None:
+        """Write a notice about the event at hand and the mail that goes with it; nothing if that was done before."""
+        if await is_erased(user_id):
+            return
+        now, context = self.clock.now(), current()
+        notice = Notification(
+            id=new_id(),
+            event_id=context.causation_id,
+            user_id=user_id,
+            type=type_,
+            status="sent",
+            title=title,
+            body=body,
+            correlation_id=context.correlation_id,
+            created_at=now,
+            sent_at=now,
+        )
+        if not await _new(notice, Notification.event_id, Notification.type, Notification.user_id):
+            return
+        delivery = NotificationDelivery(
+            id=new_id(),
+            event_id=notice.event_id,
+            notification_id=notice.id,
+            user_id=user_id,
+            type=notice.type,
+            channel="email",
+            address=address,
+            template=template,
+            template_version=1,
+            variables=json.dumps(dict(variables), ensure_ascii=False),
+            status="queued",
+            correlation_id=context.correlation_id,
+            created_at=now,
+        )
+        await self._queue(delivery)
+
     async def _begin(self, delivery_id: UUID) -> NotificationDelivery | None:
         async with self.db.transaction():
             delivery = await NotificationDelivery.objects().where(NotificationDelivery.id == delivery_id).first()
@@ -155,9 +207,14 @@ class NotificationsService(Notifications):
     async def _end(self, delivery: NotificationDelivery, status: str, error: Exception | None = None) -> None:
         detail = "" if error is None else str(error)[:500]
         async with self.db.transaction():
+            # Who gives a dead delivery another try needs its secrets no more: they have expired by then.
+            over = {} if status == "deferred" else {"secrets": ""}
             if status != "sent":
-                await self._change(delivery, status, detail=detail, last_error=detail)
-            elif await self._change(delivery, status, sent_at=self.clock.now(), last_error=""):
+                await self._change(delivery, status, detail=detail, last_error=detail, **over)
+            elif (
+                await self._change(delivery, status, sent_at=self.clock.now(), last_error="", **over)
+                and delivery.user_id != NOBODY
+            ):
                 await self.events.publish(
                     NotificationSent(
                         notification_id=delivery.notification_id,
@@ -178,8 +235,18 @@ class NotificationsService(Notifications):
             await _record(delivery, status, self.clock.now(), detail)
         return bool(written)
 
+    async def _queue(self, delivery: NotificationDelivery) -> None:
+        added = await (
+            NotificationDelivery.insert(delivery)
+            .on_conflict(target=NotificationDelivery.id, action="DO NOTHING")
+            .returning(NotificationDelivery.id)
+        )
+        if added:
+            await _record(delivery, "queued", delivery.created_at)
+            await self.jobs.enqueue(self.send_mail, delivery.id, priority="high")
+
     def _message(self, delivery: NotificationDelivery) -> EmailMessage:
-        variables = {**json.loads(delivery.variables), "product": self.settings.product}
+        variables = {**variables_of(delivery, self.keyring), "product": self.settings.product}
         return build(
             render(delivery.template, delivery.template_version, variables),
             sender=self.settings.sender,

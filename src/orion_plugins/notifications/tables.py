@@ -33,7 +33,8 @@ class NotificationDelivery(Table, tablename="notification_deliveries"):
     """One message by one channel to one address.
 
     `status` is queued, sending, sent, deferred (to be tried again), failed (refused for good) or dead (given up).
-    `template_version` pins what is rendered; `variables` is a JSON object.
+    `template_version` pins what is rendered; `variables` is a JSON object, `secrets` a sealed one, which is blank as
+    soon as the delivery is over. A mail that another service ordered has no notification but its own id in its place.
     """
 
     id = UUID(primary_key=True, default=None)
@@ -46,6 +47,7 @@ class NotificationDelivery(Table, tablename="notification_deliveries"):
     template = Varchar(100)
     template_version = Integer()
     variables = Text()
+    secrets = Text(default="", secret=True)
     status = Varchar(20)
     attempts = Integer()
     message_id = Text()

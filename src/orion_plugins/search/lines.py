@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from orion_core.errors import FieldError, Malformed
+from orion_core.json_body import refuse_ambiguous
 from orion_core.json_value import Json
 
 
@@ -14,6 +15,7 @@ def read_lines(body: bytes) -> tuple[Json, ...]:
     for number, line in enumerate(body.split(b"\n"), 1):
         if line.strip():
             try:
+                refuse_ambiguous(line)
                 found.append(Json.of(json.loads(line)))
             except (ValueError, RecursionError) as error:
                 detail = f"line {number} is no JSON: {error}"

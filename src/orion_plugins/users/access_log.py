@@ -27,11 +27,13 @@ async def record(subjects: Sequence[UUID], fields: Sequence[str], purpose: str, 
     Raises `AccessLogUnavailable`: what cannot be recorded must not be shown.
     """
     actor = current().actor
-    others = [user_id for user_id in subjects if not is_own(actor, user_id)]
+    # Whoever acts as a person sees what is not theirs.
+    others = [user_id for user_id in subjects if actor.impersonator or not is_own(actor, user_id)]
+    reader = f"user:{actor.impersonator}" if actor.impersonator else actor.name
     if not others:
         return
     try:
-        await insert(actor.name, others, fields, purpose, now)
+        await insert(reader, others, fields, purpose, now)
     except Exception as error:
         log.exception("%s could not be recorded in the access log", purpose)
         raise AccessLogUnavailable("the reading cannot be recorded, so nothing is shown: try again") from error

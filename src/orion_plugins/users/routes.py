@@ -28,7 +28,7 @@ from orion_core.contracts.users import (
 from orion_core.errors import PreconditionFailed, UnsupportedMedia
 from orion_core.validators import max_len, schema_of
 from orion_core.values import value
-from orion_core.web import Cursor, Limit, needs, signed_in
+from orion_core.web import Cursor, Limit, api_keys, needs, signed_in
 from orion_plugins.users.etags import etag, matches
 from orion_plugins.users.patches import fields, read_patch
 
@@ -103,7 +103,7 @@ class UserRoutes(Controller):
 
     @delete(
         "/me",
-        opt=signed_in(),
+        opt=signed_in() | api_keys(False),
         operation_id="users_erase_me",
         summary="Erase yourself",
         status_code=HTTP_204_NO_CONTENT,
@@ -193,7 +193,7 @@ class UserRoutes(Controller):
 
     @delete(
         "/{user_id:uuid}",
-        opt=signed_in(),
+        opt=signed_in() | api_keys(False),
         operation_id="users_erase",
         summary="Erase a person",
         status_code=HTTP_204_NO_CONTENT,

@@ -111,7 +111,11 @@ class UsersService(Users):
 
     async def me(self) -> Profile:
         """See `Users.me`."""
-        return profiles.profile(await store.own(current().actor.user_id))
+        actor = current().actor
+        found = profiles.profile(await store.own(actor.user_id))
+        if actor.impersonator:
+            await self._read([found.user_id], access_log.PROFILE, "users.me")
+        return found
 
     # Writing
 
@@ -158,6 +162,7 @@ class UsersService(Users):
 
     async def erase(self, user_id: UUID) -> None:
         """See `Users.erase`."""
+        current().actor.refuse_impersonated()
         if not is_own(current().actor, user_id):
             require_visible(user_id)
             current().actor.require("users:delete")

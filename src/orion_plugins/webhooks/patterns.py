@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-NAMED_ONLY = ("system", "jobs")
+NAMED_ONLY = ("system", "jobs", "audit")
 """Families about the platform's own running: ``*`` does not mean them."""
 
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from orion_core.plugin import Plugin, hookimpl
+from orion_core.plugin import Plugin, Sealed, hookimpl
 from orion_plugins.webhooks.routes import MANAGE, DeliveryRoutes, EndpointRoutes
 from orion_plugins.webhooks.service import WebhooksService
 from orion_plugins.webhooks.settings import WebhooksSettings
@@ -25,6 +25,7 @@ def orion_plugin() -> Plugin:
         tables=[WebhookEndpoint, WebhookSecret, WebhookMessage, WebhookDelivery, WebhookAttempt],
         migrations="orion_plugins.webhooks.migrations",
         settings=WebhooksSettings,
+        sealed=[Sealed("webhook_secrets", "sealed")],
         permissions=[MANAGE],
         port=3008,
     )

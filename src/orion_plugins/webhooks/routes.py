@@ -91,8 +91,8 @@ class EndpointRoutes(Controller):
     ) -> Response[EndpointSecret]:
         """The answer holds the secret that signs, which is never shown again.
 
-        `event_types` are exact (`user.registered`), prefixes (`user.*`) or `*`; the platform's own `system.*` and
-        `jobs.*` must be named. A URL that may not be called answers 422.
+        `event_types` are exact (`user.registered`), prefixes (`user.*`) or `*`; the platform's own `system.*`,
+        `jobs.*` and `audit.*` must be named. A URL that may not be called answers 422.
         """
         return Response(await webhooks.create_endpoint(data), headers=_NEVER_STORED)
 

@@ -11,7 +11,7 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
-from orion_core.contracts.auth import Auth, Login
+from orion_core.contracts.auth import Auth, InvalidCredentials, Login
 from orion_core.platform import Platform
 from orion_core.settings import Settings
 from orion_plugins.auth.plugin import orion_commands
@@ -84,3 +84,45 @@ def test_what_is_wrong_is_said_with_exit_code_1(folder: Path, email: str, passwo
 
     assert refused.exit_code == 1
     assert said in refused.output
+
+
+def test_roles_are_made_given_shown_and_taken(folder: Path) -> None:
+    """A53, A56."""
+    for email in ("ada@x.org", "grace@x.org"):
+        assert run("create-admin", "--email", email, "--password", PASSWORD).exit_code == 0
+
+    made = run("roles", "create", "clerk", "invoices:read", "invoices:write", "--json")
+    assert made.exit_code == 0, made.output
+    assert json.loads(made.stdout)["permissions"] == ["invoices:read", "invoices:write"]
+    assert run("roles", "add", "Ada@X.org", "clerk").stdout == "Ada@X.org holds admin clerk\n"
+    assert run("roles", "remove", "ada@x.org", "admin").stdout == "ada@x.org holds clerk\n"
+    held = json.loads(run("roles", "of", "ada@x.org", "--json").stdout)
+    assert (held["roles"], held["permissions"]) == (["clerk"], ["invoices:read", "invoices:write"])
+    assert permissions(folder, "ada@x.org") == ("invoices:read", "invoices:write")
+    assert [each["name"] for each in json.loads(run("roles", "list", "--json").stdout)["items"]] == ["admin", "clerk"]
+    assert "invoices:read" in run("roles", "list").stdout
+
+    last = run("roles", "remove", "grace@x.org", "admin")
+    assert last.exit_code == 1
+    assert "last administrator" in last.output
+
+
+def test_an_account_is_closed_and_opened(folder: Path) -> None:
+    """A30."""
+    for email in ("ada@x.org", "grace@x.org"):
+        assert run("create-admin", "--email", email, "--password", PASSWORD).exit_code == 0
+
+    assert run("disable", "ada@x.org").exit_code == 0
+    with pytest.raises(InvalidCredentials):
+        permissions(folder, "ada@x.org")
+    assert run("disable", "grace@x.org").exit_code == 1
+    assert run("create-admin", "--email", "ada@x.org", "--password", PASSWORD).exit_code == 1
+    assert run("enable", "ada@x.org").exit_code == 0
+    assert permissions(folder, "ada@x.org") == ("*",)
+
+
+def test_an_address_without_account_is_said_to_be_so(folder: Path) -> None:
+    for command in (("roles", "of"), ("disable",), ("enable",)):
+        refused = run(*command, "nobody@x.org")
+        assert refused.exit_code == 1
+        assert "no account with this address" in refused.output

@@ -16,8 +16,21 @@ def test_a_time_that_no_calendar_holds_is_refused_by_name(name: str, given: time
         AuthSettings(**{name: given})
 
 
+@pytest.mark.parametrize("seconds", [-1, 60.001, 3600])
+def test_a_grace_window_of_more_than_a_minute_is_refused_by_name(seconds: float) -> None:
+    """A23."""
+    with pytest.raises(ValueError, match="refresh_grace must be from 0 to 60 seconds"):
+        AuthSettings(refresh_grace=timedelta(seconds=seconds))
+
+
+@pytest.mark.parametrize("seconds", [0, 10, 60])
+def test_a_grace_window_may_be_anything_from_none_to_a_minute(seconds: int) -> None:
+    """A23."""
+    assert AuthSettings(refresh_grace=timedelta(seconds=seconds)).refresh_grace == timedelta(seconds=seconds)
+
+
 def test_the_defaults_are_those_of_the_reference() -> None:
-    """A15, A30: an hour for access, seven days idle, thirty in all."""
+    """A15, A23, A30: an hour for access, seven days idle, thirty in all, ten seconds for retries."""
     settings = AuthSettings()
 
     assert (settings.access_ttl, settings.refresh_idle, settings.refresh_absolute) == (
@@ -25,3 +38,4 @@ def test_the_defaults_are_those_of_the_reference() -> None:
         timedelta(days=7),
         timedelta(days=30),
     )
+    assert settings.refresh_grace == timedelta(seconds=10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 import pytest
 
@@ -12,7 +13,9 @@ from orion_plugins.gateway.headers import content_length, to_client, to_upstream
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-def forwarded(headers: Headers, *, tracestate: str = "") -> list[tuple[bytes, bytes]]:
+def forwarded(
+    headers: Headers, *, tracestate: str = "", credentials: Collection[bytes] = ()
+) -> list[tuple[bytes, bytes]]:
     return to_upstream(
         headers,
         client="198.51.100.7",
@@ -21,6 +24,7 @@ def forwarded(headers: Headers, *, tracestate: str = "") -> list[tuple[bytes, by
         request_id="r-1",
         traceparent=TRACE,
         tracestate=tracestate,
+        credentials=credentials,
     )
 
 
@@ -50,7 +54,7 @@ def test_g60_tracestate_goes_on_when_there_is_one() -> None:
 
 
 def test_ordinary_fields_pass_in_order_with_their_values() -> None:
-    """Authorization and Cookie among them: the services verify the user's own token (G12)."""
+    """Authorization and Cookie among them where they are asked for: services verify the user's own token (G12)."""
     headers = [
         (b"accept", b"*/*"),
         (b"authorization", b"Bearer t"),
@@ -62,7 +66,16 @@ def test_ordinary_fields_pass_in_order_with_their_values() -> None:
         (b"x_custom", b"1"),
         (b"x-forwarded", b"a name of its own"),
     ]
-    assert forwarded(headers)[: -len(OURS)] == headers
+    assert forwarded(headers, credentials=(b"authorization", b"cookie"))[: -len(OURS)] == headers
+
+
+@pytest.mark.parametrize("name", [b"authorization", b"cookie"])
+def test_g13_credentials_go_only_where_they_are_asked_for(name: bytes) -> None:
+    other = b"cookie" if name == b"authorization" else b"authorization"
+    headers = [(name, b"secret")]
+    assert forwarded(headers, credentials=(name,))[: -len(OURS)] == headers
+    assert b"secret" not in dict(forwarded(headers)).values()
+    assert b"secret" not in dict(forwarded(headers, credentials=(other,))).values()
 
 
 @pytest.mark.parametrize(

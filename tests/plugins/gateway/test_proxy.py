@@ -20,7 +20,8 @@ from orion_core.context import Context, use
 from orion_core.errors import TooLarge
 from orion_plugins.gateway.client import UpstreamBroken, UpstreamTimeout
 from orion_plugins.gateway.pool import Pool
-from orion_plugins.gateway.proxy import Message, Proxy, Receive, Scope, Send
+from orion_plugins.gateway.proxy import Proxy
+from orion_plugins.gateway.upstream_problems import Message, Receive, Scope, Send
 
 
 @attrs.define
@@ -35,6 +36,8 @@ class Client:
     sent: list[Message] = attrs.field(factory=list)
     left: asyncio.Event = attrs.field(factory=asyncio.Event)
     given: int = 0
+    stall_at: int = -1
+    """The number of the part that never comes."""
 
     @property
     def scope(self) -> Scope:
@@ -50,7 +53,7 @@ class Client:
         }
 
     async def receive(self) -> Message:
-        if self.given < max(1, len(self.parts)):
+        if self.given != self.stall_at and self.given < max(1, len(self.parts)):
             part = self.parts[self.given] if self.parts else b""
             self.given += 1
             if isinstance(part, Exception):
@@ -77,7 +80,7 @@ class Client:
 
     @property
     def whole(self) -> bool:
-        return not self.sent[-1].get("more_body", False)
+        return self.sent[-1]["type"] == "http.response.body" and not self.sent[-1].get("more_body", False)
 
     @property
     def problem(self) -> dict[str, Any]:
@@ -133,7 +136,7 @@ async def test_a_request_arrives_as_it_was_sent_and_the_answer_as_it_was_given()
         assert request["x-forwarded-host"] == "api.example.org"
         assert request["x-forwarded-for"] == "198.51.100.7"
         assert request["x-request-id"] == "r-1"
-        assert request["authorization"] == "Bearer t"
+        assert request.all("authorization") == []
         assert request["content-length"] == "5"
         assert client.status == 201
         assert client.sent[0]["headers"] == [(b"x-a", b"1"), (b"content-length", b"4")]

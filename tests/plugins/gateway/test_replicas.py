@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from test_proxy import Client, ask
-from upstream import Upstream, Wire, serve_well
+from upstream import Upstream, Wire, ok, serve_well
 
 from orion_core.context import Context, use
 from orion_plugins.gateway.client import Response, UpstreamUnreachable
@@ -127,3 +127,21 @@ async def test_upstreams_learn_the_address_that_the_edge_found() -> None:
 def test_settings_that_could_not_work_are_refused_by_name(name: str, given: int) -> None:
     with pytest.raises(ValueError, match=name):
         GatewaySettings(**{name: given})
+
+
+async def test_a_replica_that_closes_its_connections_is_asked_after_the_others() -> None:
+    """G81: it is about to stop."""
+
+    async def leaving(wire: Wire) -> None:
+        await wire.head()
+        await wire.send(ok(extra=b"connection: close\r\n"))
+
+    async with Upstream(leaving) as one, Upstream(serve_well) as two:
+        pools = [Pool(one.url), Pool(two.url)]
+        proxy = Proxy(Replicas(pools), service="users")
+        for _ in range(6):
+            assert (await ask(proxy, Client())).status == 200
+        for pool in pools:
+            await pool.aclose()
+
+    assert (len(one.requests), len(two.requests)) == (1, 5)

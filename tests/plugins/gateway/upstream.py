@@ -38,6 +38,7 @@ class Wire:
         self.reader = reader
         self.writer = writer
         self.requests: list[Request] = []
+        self.bodies: list[bytes] = []
 
     async def head(self) -> Request:
         raw = await self.reader.readuntil(b"\r\n\r\n")
@@ -55,8 +56,11 @@ class Wire:
             parts = []
             while part := await self.chunk():
                 parts.append(part)
-            return b"".join(parts)
-        return await self.reader.readexactly(int((request.all("content-length") or ["0"])[0]))
+            body = b"".join(parts)
+        else:
+            body = await self.reader.readexactly(int((request.all("content-length") or ["0"])[0]))
+        self.bodies.append(body)
+        return body
 
     async def chunk(self) -> bytes:
         size = int(await self.reader.readuntil(b"\r\n"), 16)
@@ -142,6 +146,11 @@ class Upstream:
     @property
     def requests(self) -> list[Request]:
         return [request for wire in self.wires for request in wire.requests]
+
+    @property
+    def bodies(self) -> list[bytes]:
+        """The bodies that were read to their ends."""
+        return [body for wire in self.wires for body in wire.bodies]
 
     def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         wire = Wire(len(self.wires), reader, writer)

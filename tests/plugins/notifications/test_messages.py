@@ -20,6 +20,22 @@ from orion_plugins.notifications.settings import NotificationsSettings
 CONTENT = Rendered("Welcome to Zürich", "Hello\n", "<p>Hello</p>\n")
 DELIVERY = UUID("0190f5a0-0000-7000-8000-000000000001")
 PUBLISHED = {
+    "account_exists.v1.html": "a4583b2fcf099674",
+    "account_exists.v1.txt": "868a69525e2a86b0",
+    "email_change_confirmation.v1.html": "0a3523f5212ee977",
+    "email_change_confirmation.v1.txt": "01ec1ac8a1588f8d",
+    "email_change_consent.v1.html": "0633d14de2aa8237",
+    "email_change_consent.v1.txt": "a02a7defbe8319ce",
+    "email_changed.v1.html": "2a0474464924620c",
+    "email_changed.v1.txt": "6804c23564fc6794",
+    "email_verification.v1.html": "71501126cd09e39f",
+    "email_verification.v1.txt": "a20d78c11daef297",
+    "password_changed.v1.html": "3181446fcde9faac",
+    "password_changed.v1.txt": "4a597e1383243565",
+    "password_reset.v1.html": "c30a7f0d7c9c227e",
+    "password_reset.v1.txt": "a722558c91155501",
+    "refresh_reuse.v1.html": "af1e620a2c65512f",
+    "refresh_reuse.v1.txt": "d76a876e6bf01c1d",
     "welcome.v1.html": "30f7ff5bb4a00ec5",
     "welcome.v1.txt": "800a9b4157a8b2c0",
 }

@@ -16,11 +16,12 @@ import pytest
 
 from orion_core.adapters.choose import open_database
 from orion_core.context import Actor, Context, acting, use
-from orion_core.contracts.auth import UserRegistered
+from orion_core.contracts.auth import RefreshReuseDetected, UserRegistered
 from orion_core.contracts.notifications import Notifications
 from orion_core.contracts.users import UserErased
 from orion_core.errors import Invalid
 from orion_core.ids import new_id
+from orion_core.keyring import Keyring
 from orion_core.migrate import CORE, MigrationApp, up
 from orion_core.migrate_new import drift
 from orion_core.outbox import Outbox
@@ -76,6 +77,7 @@ async def notifications(url: str, *answers: Exception) -> AsyncIterator[Notifica
             jobs=JobQueue("notifications", db, clock),
             clock=clock,
             mail=Outbound(*answers),
+            keyring=Keyring.generate(),
             settings=NotificationsSettings(mail_from="Shop <no-reply@example.org>"),
         )
     finally:
@@ -128,6 +130,54 @@ async def test_news_that_come_three_times_welcome_once(database_url: str) -> Non
         assert (row.address, row.template, row.template_version, row.status) == ("ada@x.org", "welcome", 1, "queued")
         assert row.correlation_id == "req-1"
         assert await history() == [("queued", 0)]
+
+
+async def hear_of_reuse(service: NotificationsService, user_id: UUID, event_id: UUID, ip_address: str) -> None:
+    event = RefreshReuseDetected(
+        session_id=new_id(),
+        user_id=user_id,
+        email="ada@x.org",
+        ip_address=ip_address,
+        session_ip_address="192.0.2.7",
+        detected_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    )
+    with use(Context(causation_id=str(event_id))):
+        async with service.db.transaction():
+            await service.warn_of_reuse(event)
+
+
+@pytest.mark.parametrize("ip_address", ["198.51.100.9", ""])
+async def test_a_session_that_may_have_been_stolen_is_told_once_with_both_addresses(
+    ip_address: str, database_url: str
+) -> None:
+    """A26, N1."""
+    async with notifications(database_url) as service:
+        user_id, event_id = new_id(), new_id()
+        for _ in range(3):
+            await hear_of_reuse(service, user_id, event_id, ip_address)
+
+        [row] = await NotificationDelivery.objects()
+        await service.send_mail(row.id)
+        [mail] = outbound(service).tried
+        assert mail["To"] == "ada@x.org"
+        for part in mail.iter_parts():
+            text, wanted = part.get_content(), (ip_address or "unknown", "192.0.2.7", "2026-01-02 03:04 UTC")
+            assert [each for each in wanted if each not in text] == []
+            assert "$" not in text
+        with acting(Actor("user", str(user_id))):
+            [notice] = (await service.mine("", 50)).items
+        assert notice.type == "auth.refresh_reuse"
+
+
+async def test_an_erased_person_is_not_told_of_their_sessions(database_url: str) -> None:
+    """U36."""
+    async with notifications(database_url) as service:
+        user_id = new_id()
+        async with service.db.transaction():
+            await service.erase_person(UserErased(user_id, service.clock.now()))
+        await hear_of_reuse(service, user_id, new_id(), "198.51.100.9")
+
+        assert await Notification.count() == await NotificationDelivery.count() == 0
 
 
 async def test_different_facts_make_different_notices(database_url: str) -> None:

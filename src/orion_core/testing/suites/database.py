@@ -106,6 +106,53 @@ class DatabaseSuite(abc.ABC):
             assert OPEN_TRANSACTION.get() is None
             assert await _count(db) == 0
 
+    async def test_what_comes_last_runs_inside_the_transaction_in_order(self) -> None:
+        async with self.database() as db:
+            await a_table(db)
+            calls: list[str] = []
+
+            async def first() -> None:
+                calls.append("first")
+                await _insert(db, "first")
+
+            async def second() -> None:
+                calls.append(f"second of {await _count(db)}")
+
+            async with db.transaction() as transaction:
+                transaction.before_commit(first)
+                transaction.before_commit(second)
+                await _insert(db)
+                assert calls == []
+            assert calls == ["first", "second of 2"]
+            assert await _count(db) == 2
+
+    async def test_what_comes_last_and_fails_rolls_everything_back(self) -> None:
+        async with self.database() as db:
+            await a_table(db)
+
+            async def refuse() -> None:
+                await _insert(db, "last")
+                raise _Refused
+
+            async def fail_at_the_end() -> None:
+                async with db.transaction() as transaction:
+                    transaction.before_commit(refuse)
+                    await _insert(db)
+
+            with pytest.raises(_Refused):
+                await fail_at_the_end()
+            assert OPEN_TRANSACTION.get() is None
+            assert await _count(db) == 0
+
+            calls: list[str] = []
+
+            async def never() -> None:
+                calls.append("called")
+
+            async with _rolled_back(db.transaction()) as transaction:
+                transaction.before_commit(never)
+            assert calls == []
+
     async def test_a_failing_callback_stops_no_other_and_undoes_nothing(self) -> None:
         async with self.database() as db:
             await a_table(db)
