@@ -161,7 +161,7 @@ CASES = [
             f"{API}/users/me",
             f"{API}/users/me/preferences",
             f"{API}/notifications",
-            f"{API}/search?index=users&q=nobody-of-this-name",
+            f"{API}/search?index=users&q=zyxwvutsrq",
             f"{API}/storage/buckets",
             f"{API}/webhooks/endpoints",
             f"{API}/analytics/metrics/never.told",
