@@ -74,7 +74,7 @@ def verify_password(password: str, stored: str, peppers: Sequence[Key]) -> bool:
 
 def needs_rehash(stored: str, pepper: Key) -> bool:
     """Whether `stored` has another scheme, pepper or number of rounds than `hash_password` would give it today."""
-    return not stored.startswith(f"{_SCHEME}${pepper.kid}$2b${ROUNDS}$")
+    return not stored.startswith(f"{_SCHEME}${pepper.kid}$2b${ROUNDS:02}$")
 
 
 def decoy(pepper: Key) -> str:
