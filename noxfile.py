@@ -12,6 +12,8 @@ nox.options.sessions = ["lint", "types", "tests", "migrations", "examples", "pro
 DEV = nox.project.load_toml("pyproject.toml")["dependency-groups"]["dev"]
 QUIET = ("-q", "--no-header")
 SIDE_BY_SIDE = ("-n", "auto", "--dist", "worksteal")
+FILE_BY_FILE = ("-n", "auto", "--dist", "loadfile")
+"""Where tests of a file share a deployment of their own."""
 ELSEWHERE = ("--ignore=tests/chaos", "--ignore=tests/examples", "--ignore=tests/migrations")
 """Tests that have a session of their own."""
 TYPED = (
@@ -72,7 +74,7 @@ def examples(session: nox.Session) -> None:
 def processes(session: nox.Session) -> None:
     """The same scenarios against real processes on PostgreSQL, Redis and RabbitMQ; the command line; outages."""
     install(session)
-    session.run("pytest", *QUIET, "-m", "processes", *ELSEWHERE, *session.posargs)
+    session.run("pytest", *QUIET, *FILE_BY_FILE, "-m", "processes", *ELSEWHERE, *session.posargs)
 
 
 @nox.session
