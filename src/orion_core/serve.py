@@ -123,6 +123,8 @@ def server(platform: Platform, listening: Callable[[], None]) -> _Server:
         proxy_headers=False,
         server_header=False,
         workers=1,
+        # Longer than clients keep unused connections (httpx: 5 s), or a request meets the end of one now and then.
+        timeout_keep_alive=15,
         timeout_graceful_shutdown=max(1, math.ceil(settings.shutdown_grace)),
     )
     return _Server(config, listening)

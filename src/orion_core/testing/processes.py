@@ -85,7 +85,7 @@ class Processes(Orion):
             "ORION_DATA_DIR": str(self.folder),
             "ORION_KEYRING": str(keyring),
             "ORION_DATABASE_URL": f"{self.database_url}?schema={{service}}",
-            "ORION_DATABASE_POOL": "4",
+            "ORION_DATABASE_POOL": "2",
             "ORION_BUS_URL": f"{amqp}{'&' if '?' in amqp else '?'}prefix={self.prefix}",
             "ORION_CACHE_URL": f"{redis}{'&' if '?' in redis else '?'}prefix={self.prefix}:",
             "ORION_LIMITS_URL": "none:",
