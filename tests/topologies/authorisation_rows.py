@@ -294,6 +294,13 @@ ROWS: Mapping[str, Row] = {
         "needs", 201, sends(somebody, json={"reason": "a question"})
     ),
     "DELETE /api/v1/auth/admin/impersonations/{session_id}": Row("needs", 204, an_impersonation),
+    "GET /api/v1/auth/mfa": Row("mine"),
+    "POST /api/v1/auth/mfa/verify": Row("open", 401, sends(json={"mfa_token": "omf_x", "code": "000000"})),
+    "POST /api/v1/auth/mfa/totp/confirm": Row("mine", 404, sends(json={"code": "000000"})),
+    "POST /api/v1/auth/mfa/totp": Row("mine", 201),
+    "DELETE /api/v1/auth/mfa/totp": Row("mine", 404),
+    "POST /api/v1/auth/mfa/recovery-codes": Row("mine", 404),
+    "DELETE /api/v1/auth/admin/users/{user_id}/factors": Row("needs", 204, somebody),
     # gateway
     "POST /api/v1/gateway/admin/cache/purge": Row("needs", 204, sends(json={"tags": ["some-tag"]})),
     "GET /api/v1/auth/api-keys": Row("mine"),

@@ -19,6 +19,15 @@ from orion_core.contracts.auth_accounts import (
 )
 from orion_core.contracts.auth_api_keys import ApiKeyOperations
 from orion_core.contracts.auth_audit import AuditOperations
+from orion_core.contracts.auth_factors import (
+    FactorOperations,
+    InvalidMfaToken,
+    MfaChallenge,
+    SecondFactorNeeded,
+    TooManyFactorTries,
+    VerifyFactor,
+    WrongFactorCode,
+)
 from orion_core.contracts.auth_impersonation import ImpersonationOperations
 from orion_core.contracts.auth_keys import KeyOperations
 from orion_core.contracts.auth_sessions import Client, SessionsOperations
@@ -69,6 +78,14 @@ class Tokens:
     refresh_token: str = attrs.field(repr=False)
     token_type: str = "Bearer"
     expires_in: int = 3600
+
+
+@value
+class SignIn:
+    """What right credentials led to: a session, or the question for a second factor."""
+
+    tokens: Tokens | None = None
+    challenge: MfaChallenge | None = None
 
 
 @value
@@ -213,6 +230,7 @@ class Auth(
     AccountOperations,
     ApiKeyOperations,
     AuditOperations,
+    FactorOperations,
     KeyOperations,
     ImpersonationOperations,
     SessionsOperations,
@@ -242,13 +260,24 @@ class Auth(
         In the second case the answer is the same for a new address and for a taken one, whose owner is told by mail.
         """
 
-    @raises(InvalidCredentials, TooManyAttempts, HashingBusy)
+    @raises(InvalidCredentials, TooManyAttempts, HashingBusy, SecondFactorNeeded)
     @abc.abstractmethod
     async def login(self, data: Login, client: Client = "token") -> Tokens:
         """Open a session whose refresh tokens `client` keeps.
 
-        Every refusal is the same `InvalidCredentials` and costs one hashing.
+        Every refusal is the same `InvalidCredentials` and costs one hashing. Who has a second factor gets no session by
+        this: `SecondFactorNeeded`, use `sign_in`.
         """
+
+    @raises(InvalidCredentials, TooManyAttempts, HashingBusy)
+    @abc.abstractmethod
+    async def sign_in(self, data: Login, client: Client = "token") -> SignIn:
+        """Open a session as `login` does, or ask for the second factor of who has one."""
+
+    @raises(InvalidMfaToken, WrongFactorCode, TooManyFactorTries)
+    @abc.abstractmethod
+    async def verify_factor(self, data: VerifyFactor, client: Client = "token") -> Tokens:
+        """Open the session that a challenge of `sign_in` stands for; `client` is the one that signed in."""
 
     @raises(InvalidGrant)
     @abc.abstractmethod

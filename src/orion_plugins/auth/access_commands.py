@@ -115,6 +115,16 @@ def enable(email: Email) -> None:
     say(f"{email} is enabled")
 
 
+def reset_factors(email: Email) -> None:
+    """Remove the second factors of somebody who is locked out. Make sure first that it is them; their sessions end."""
+
+    async def ask(auth: Auth) -> None:
+        await auth.reset_factors((await auth.account_by_email(email)).id)
+
+    _ask(ask)
+    say(f"{email} signs in with the password alone")
+
+
 def _show(email: str, held: HeldRoles, as_json: bool) -> None:
     if as_json:
         put(to_plain(held))

@@ -22,6 +22,13 @@ from orion_core.contracts.auth_accounts import (
     Verified,
     VerifyEmail,
 )
+from orion_core.contracts.auth_factors import (
+    FactorCode,
+    FactorOperations,
+    Factors,
+    RecoveryCodes,
+    TotpEnrolment,
+)
 from orion_core.contracts.notifications import Notifications
 from orion_core.events import Events
 from orion_core.jobs import Jobs
@@ -34,6 +41,7 @@ from orion_plugins.auth.attempts import MailLimits, SignInLimits
 from orion_plugins.auth.breached_passwords import BreachedPasswords
 from orion_plugins.auth.email_changes import EmailChanges
 from orion_plugins.auth.email_steps import EmailSteps
+from orion_plugins.auth.factors import FactorPart, SignInFactors
 from orion_plugins.auth.flow_mails import FlowMails
 from orion_plugins.auth.flows import Flows
 from orion_plugins.auth.hashing import HashingPool
@@ -59,6 +67,8 @@ class AccountParts:
     password_steps: PasswordSteps
     email_steps: EmailSteps
     email_changes: EmailChanges
+    sign_in_factors: SignInFactors
+    factors: FactorPart
 
 
 def account_parts(
@@ -83,6 +93,9 @@ def account_parts(
     accounts = Accounts(events, flows, sessions)
     breached = BreachedPasswords(settings.breached_passwords) if settings.breached_passwords else None
     passwords = Passwords(db, hashing, keyring, PasswordPolicy(settings.product, breached), limits)
+    sign_in_factors = SignInFactors(
+        db=db, clock=clock, keyring=keyring, accounts=accounts, sessions=sessions, throttles=throttles
+    )
     return AccountParts(
         throttles=throttles,
         limits=limits,
@@ -93,10 +106,20 @@ def account_parts(
         password_steps=PasswordSteps(db, clock, settings, accounts, passwords, flows, mailing, issue),
         email_steps=EmailSteps(db, clock, settings, accounts, flows, mailing),
         email_changes=EmailChanges(db, events, clock, settings, accounts, passwords, flows, mailing),
+        sign_in_factors=sign_in_factors,
+        factors=FactorPart(
+            db=db,
+            clock=clock,
+            keyring=keyring,
+            settings=settings,
+            accounts=accounts,
+            flows=flows,
+            signing_in=sign_in_factors,
+        ),
     )
 
 
-class AccountService(AccountOperations):
+class AccountService(AccountOperations, FactorOperations):
     """Hands each operation to its part."""
 
     _accounts: AccountParts
@@ -124,3 +147,21 @@ class AccountService(AccountOperations):
 
     async def revert_email_change(self, data: MailedToken) -> StepDone:
         return await self._accounts.email_changes.revert(data)
+
+    async def factors(self) -> Factors:
+        return await self._accounts.factors.mine()
+
+    async def enrol_totp(self) -> TotpEnrolment:
+        return await self._accounts.factors.enrol()
+
+    async def confirm_totp(self, data: FactorCode) -> RecoveryCodes:
+        return await self._accounts.factors.confirm(data)
+
+    async def remove_totp(self) -> None:
+        await self._accounts.factors.remove()
+
+    async def renew_recovery_codes(self) -> RecoveryCodes:
+        return await self._accounts.factors.renew_codes()
+
+    async def reset_factors(self, user_id: UUID) -> None:
+        await self._accounts.factors.reset(user_id)

@@ -10,12 +10,15 @@ import typer
 from orion_core.cli.console import fail, problems_of, put, say
 from orion_core.contracts.auth import Account, Auth, Register
 from orion_core.errors import Error, StartRefused
-from orion_plugins.auth.access_commands import disable, enable, roles
+from orion_plugins.auth.access_commands import disable, enable, reset_factors, roles
 
 users = typer.Typer(name="users", help="Accounts of people.", no_args_is_help=True)
 users.add_typer(roles)
 users.command("disable", epilog="Example: orion users disable ada@example.org")(disable)
 users.command("enable", epilog="Example: orion users enable ada@example.org")(enable)
+
+
+users.command("reset-factors", epilog="Example: orion users reset-factors ada@example.org")(reset_factors)
 
 
 @users.callback()

@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from orion_plugins.auth.audit import AuditTrail, record
+from orion_plugins.auth.factors import forget
 from orion_plugins.auth.tables import (
     ERASED,
     AuthApiKey,
@@ -44,6 +45,7 @@ async def erase_account(user_id: UUID, now: datetime) -> list[UUID] | None:
     await AuthRoleHolder.delete().where(AuthRoleHolder.user_id == user_id)
     await AuthGrant.delete().where(AuthGrant.user_id == user_id)
     await AuthApiKey.delete().where(AuthApiKey.user_id == user_id)
+    await forget(user_id)
     sessions = await Session.select(Session.id, Session.revoked_at).where(Session.user_id == user_id)
     if sessions:
         await Session.update({Session.ip_address: "", Session.user_agent: "", Session.token_hash: ""}).where(

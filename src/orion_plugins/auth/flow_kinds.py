@@ -35,6 +35,7 @@ CONSENT = Kind("change_old", "email_change_consent", "/email/change/confirm")
 CONFIRMATION = Kind("change_new", "email_change_confirmation", "/email/change/confirm")
 REVERT = Kind("revert", "email_changed", "/email/change/revert", ttl="revert_ttl")
 PASSWORD_CHANGED = Kind("password_changed", "password_changed")
+FACTORS_CHANGED = Kind("factors_changed", "factors_changed")
 ACCOUNT_EXISTS = Kind("account_exists", "account_exists")
 NOTHING = Kind("nothing")
 """Nobody gets a mail, and whoever asked cannot tell."""
@@ -52,6 +53,7 @@ KINDS = {
         CONFIRMATION,
         REVERT,
         PASSWORD_CHANGED,
+        FACTORS_CHANGED,
         ACCOUNT_EXISTS,
         NOTHING,
     )

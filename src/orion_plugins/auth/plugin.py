@@ -11,6 +11,7 @@ from orion_plugins.auth.access_routes import GrantRoutes, RoleRoutes
 from orion_plugins.auth.account_routes import AccountRoutes
 from orion_plugins.auth.api_key_routes import ApiKeyRoutes
 from orion_plugins.auth.audit_routes import AuditRoutes
+from orion_plugins.auth.factor_routes import AdminFactorRoutes, FactorRoutes
 from orion_plugins.auth.impersonation_routes import ImpersonationRoutes
 from orion_plugins.auth.mailed_routes import MailedRoutes
 from orion_plugins.auth.routes import AuthRoutes, KeyRoutes
@@ -25,13 +26,16 @@ from orion_plugins.auth.tables import (
     AuthGrant,
     AuthRole,
     AuthRoleHolder,
+    FactorChallenge,
     Flow,
     KeyringMark,
     PersonKey,
+    RecoveryCode,
     RefreshToken,
     Session,
     SigningKey,
     Throttle,
+    TotpFactor,
     User,
 )
 
@@ -58,6 +62,8 @@ def orion_plugin() -> Plugin:
             AdministrationRoutes,
             AuditRoutes,
             ImpersonationRoutes,
+            FactorRoutes,
+            AdminFactorRoutes,
         ],
         tables=[
             User,
@@ -74,6 +80,9 @@ def orion_plugin() -> Plugin:
             PersonKey,
             SigningKey,
             KeyringMark,
+            TotpFactor,
+            RecoveryCode,
+            FactorChallenge,
         ],
         migrations="orion_plugins.auth.migrations",
         settings=AuthSettings,

@@ -23,6 +23,7 @@ from litestar.status_codes import (
 from orion_core.codec import to_plain
 from orion_core.contracts.auth import Auth, Login, Me, Register, Tokens
 from orion_core.contracts.auth_accounts import Pending
+from orion_core.contracts.auth_factors import MfaChallenge
 from orion_core.validators import max_len
 from orion_core.values import invalid, value
 from orion_core.web import cookies, public, signed_in
@@ -83,13 +84,21 @@ class AuthRoutes(Controller):
         response_headers=_NEVER_STORED,
         operation_id="auth_login",
         summary="Sign in",
+        responses={HTTP_202_ACCEPTED: ResponseSpec(MfaChallenge, description="A second factor is asked for")},
     )
     async def login(
         self, auth: NamedDependency[Auth], data: JSONBody[Login], mode: Mode = ""
-    ) -> Response[Tokens | CookieTokens]:
-        """Every refusal is the same 401 `auth.invalid_credentials`."""
+    ) -> Response[Tokens | CookieTokens | MfaChallenge]:
+        """Every refusal is the same 401 `auth.invalid_credentials`.
+
+        Who has a second factor gets 202 and a token for `POST /mfa/verify`.
+        """
         client = client_of(mode)
-        return answer(await auth.login(data, client), client, HTTP_200_OK)
+        done = await auth.sign_in(data, client)
+        if done.challenge is not None:
+            return Response(done.challenge, status_code=HTTP_202_ACCEPTED)
+        assert done.tokens is not None
+        return answer(done.tokens, client, HTTP_200_OK)
 
     @post(
         "/refresh",

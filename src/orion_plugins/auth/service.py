@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import timedelta
 from typing import Any, Self
 from uuid import UUID
@@ -23,10 +24,12 @@ from orion_core.contracts.auth import (
     Register,
     Registration,
     SessionRevoked,
+    SignIn,
     Tokens,
 )
 from orion_core.contracts.auth_access import NoSuchAccount
 from orion_core.contracts.auth_accounts import FreshAccess
+from orion_core.contracts.auth_factors import MfaChallenge, SecondFactorNeeded, VerifyFactor
 from orion_core.contracts.auth_sessions import Client, SessionPage
 from orion_core.contracts.notifications import Notifications
 from orion_core.contracts.users import UserErased
@@ -38,6 +41,7 @@ from orion_core.keyring import Keyring
 from orion_core.ports.clock import Clock
 from orion_core.ports.database import Database
 from orion_core.settings import Settings
+from orion_plugins.auth import factors
 from orion_plugins.auth.access import AccessParts, AccessService
 from orion_plugins.auth.account_parts import AccountParts, AccountService, account_parts
 from orion_plugins.auth.attempts import Attempt
@@ -60,7 +64,7 @@ from orion_plugins.auth.tokens import Grant, access_token, fingerprint, is_refre
 PASSWORD = ("pwd",)
 # Asked with every request where auth is served, so written out: building it anew costs many times its execution.
 _ACCESS = f"""
-SELECT s.idle_expires_at, s.impersonator_id AS impersonator, u.version, {COLUMNS}
+SELECT s.idle_expires_at, s.amr, s.impersonator_id AS impersonator, u.version, {COLUMNS}
 FROM sessions s JOIN users u ON u.id = s.user_id {JOINS}
 WHERE s.id = $1 AND s.revoked_at IS NULL
 """
@@ -154,6 +158,18 @@ class AuthService(AccessService, AccountService, SecurityOperations, Auth):
 
     async def login(self, data: Login, client: Client = "token") -> Tokens:
         """See `Auth.login`."""
+        done = await self.sign_in(data, client)
+        if done.tokens is None:
+            raise SecondFactorNeeded("a second factor is asked for: sign in where it can be given")
+        return done.tokens
+
+    async def verify_factor(self, data: VerifyFactor, client: Client = "token") -> Tokens:
+        """See `Auth.verify_factor`."""
+        user, issued = await self._accounts.sign_in_factors.verify(data, client)
+        return await self._tokens(Account(user["id"], user["email"]), issued)
+
+    async def sign_in(self, data: Login, client: Client = "token") -> SignIn:
+        """See `Auth.sign_in`."""
         now, address = self.clock.now(), normalised_or_none(data.email)
         limits = self._accounts.limits
         attempt = limits.attempt(address.key if address else data.email)
@@ -178,10 +194,13 @@ class AuthService(AccessService, AccountService, SecurityOperations, Auth):
             )
             if allowed and claimed:
                 await self._accounts.flows.end(user["id"], RESET)
-                issued = await self._start_session(user["id"], user["version"], client)
+                finish = self._accounts.sign_in_factors.finish
+                issued = await finish(user["id"], user["version"], PASSWORD, client, now)
         if issued is None:
             raise await self._refused(user, matches, attempt, allowed=allowed)
-        return await self._tokens(Account(user["id"], user["email"]), issued)
+        if isinstance(issued, MfaChallenge):
+            return SignIn(challenge=issued)
+        return SignIn(tokens=await self._tokens(Account(user["id"], user["email"]), issued))
 
     async def refresh(self, refresh_token: str, client: Client = "token") -> Tokens:
         """See `Auth.refresh`."""
@@ -244,6 +263,9 @@ class AuthService(AccessService, AccountService, SecurityOperations, Auth):
         impersonator = row["impersonator"]
         if impersonator is not None and not await self._security.impersonation.goes_on(impersonator, held):
             return Access(active=False)
+        if self.settings.admin_factor and ADMIN in held.roles and factors.MFA not in json.loads(row["amr"]):
+            # They may do what everybody may: enrol a factor, and sign in with it.
+            return Access(True)
         return Access(True, held.roles, held.permissions, held.granted)
 
     async def create_admin(self, data: Register) -> Account:
@@ -291,6 +313,7 @@ class AuthService(AccessService, AccountService, SecurityOperations, Auth):
         await self._access.api_keys.purge()
         await self._accounts.flows.purge(now)
         await self._accounts.throttles.purge(now)
+        await factors.purge(now)
 
     @job(every=timedelta(minutes=1))
     async def forget_successors(self) -> None:

@@ -133,6 +133,10 @@ class AuthSettings:
         validator=_reasonable,
         metadata={"help": "a new key signs access tokens after so long"},
     )
+    admin_factor: bool = attrs.field(
+        default=False,
+        metadata={"help": "administrators have no rights before they signed in with a second factor"},
+    )
     impersonation_ttl: timedelta = attrs.field(
         default=timedelta(hours=1),
         validator=attrs.validators.and_(_reasonable, _at_most_an_hour),

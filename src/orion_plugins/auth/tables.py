@@ -145,6 +145,47 @@ class AuthApiKey(Table, tablename="auth_api_keys"):
     revoked_at = Timestamptz(default=None, null=True)
 
 
+class TotpFactor(Table, tablename="auth_totp_factors"):
+    """An app that shows one-time codes, by its sealed seed. It counts from `confirmed_at` on.
+
+    `last_step` is the latest time step whose code was used; none counts up to it.
+    """
+
+    id = UUID(primary_key=True, default=None)
+    user_id = ForeignKey(references=User, on_delete=OnDelete.cascade, null=False, index=True)
+    seed = Text(default="", secret=True)
+    last_step = BigInt(default=0)
+    created_at = Timestamptz(default=None)
+    confirmed_at = Timestamptz(default=None, null=True)
+
+
+class RecoveryCode(Table, tablename="auth_recovery_codes"):
+    """A recovery code, by its salted SHA-256."""
+
+    id = UUID(primary_key=True, default=None)
+    user_id = ForeignKey(references=User, on_delete=OnDelete.cascade, null=False, index=True)
+    salt = Varchar(length=32)
+    code_hash = Varchar(length=64)
+    created_at = Timestamptz(default=None)
+    used_at = Timestamptz(default=None, null=True)
+
+
+class FactorChallenge(Table, tablename="auth_factor_challenges"):
+    """A sign-in that waits for its second factor, by the SHA-256 of its token. `method` was the first factor.
+
+    It goes on only at the `version` that the account had, and with the `client` that began it.
+    """
+
+    id = UUID(primary_key=True, default=None)
+    user_id = ForeignKey(references=User, on_delete=OnDelete.cascade, null=False, index=True)
+    token_hash = Varchar(length=64, unique=True)
+    version = Integer(default=1)
+    method = Varchar(length=32)
+    client = Varchar(length=16, default="token")
+    created_at = Timestamptz(default=None)
+    expires_at = Timestamptz(default=None, index=True)
+
+
 class Throttle(Table, tablename="auth_throttles"):
     """How often something was tried, by the HMAC of whom it concerns. `state` is a JSON list of times.
 
@@ -227,5 +268,6 @@ SEALED = (
     Sealed("auth_signing_keys", "sealed", key="kid"),
     Sealed("auth_keyring_mark", "sealed"),
     Sealed("auth_flows", "payload"),
+    Sealed("auth_totp_factors", "seed"),
 )
 """What is encrypted anew when the keyring gets another key. Successors of refresh tokens live for seconds only."""

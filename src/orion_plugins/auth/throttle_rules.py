@@ -8,6 +8,8 @@ MINUTE = 60_000
 HOUR = 60 * MINUTE
 WINDOW = 15 * MINUTE
 """Failures within this time count together."""
+TRIES_WINDOW = 5 * MINUTE
+"""Tries of codes within this time count together."""
 LONGEST_WAIT = 15 * MINUTE
 FORGOTTEN_AFTER = 12 * HOUR
 
@@ -38,6 +40,15 @@ def failure(limit: int, before: Count, now: int) -> Count | None:
     if beyond < 0:
         return Count(times, 0, now + WINDOW)
     return Count(times, now + min(1000 << beyond, LONGEST_WAIT), now + FORGOTTEN_AFTER)
+
+
+def tries(limit: int, before: Count, now: int) -> Count | None:
+    """The count after one more try of a code; None when there were `limit` within the last five minutes."""
+    if before.blocked_until_ms > now:
+        return None
+    times = (*(each for each in before.times if each > now - TRIES_WINDOW), now)
+    blocked = times[-limit] + TRIES_WINDOW if len(times) >= limit else 0
+    return Count(times, blocked, now + TRIES_WINDOW)
 
 
 def mail(per_minute: int, per_hour: int, before: Count, now: int) -> Count | None:

@@ -30,6 +30,8 @@ PUBLISHED = {
     "email_changed.v1.txt": "6804c23564fc6794",
     "email_verification.v1.html": "71501126cd09e39f",
     "email_verification.v1.txt": "a20d78c11daef297",
+    "factors_changed.v1.html": "4095566cadc2f6cb",
+    "factors_changed.v1.txt": "53a54f9d8809a51e",
     "password_changed.v1.html": "3181446fcde9faac",
     "password_changed.v1.txt": "4a597e1383243565",
     "password_reset.v1.html": "c30a7f0d7c9c227e",
