@@ -93,6 +93,8 @@ def benchmarks(session: nox.Session) -> None:
     session.run("python", "benchmarks/big_file.py")
     session.run("python", "benchmarks/search.py")
     session.run("python", "benchmarks/limits.py")
+    session.install("-r", "benchmarks/peers/fastapi_users/requirements.txt")
+    session.run("python", "benchmarks/front_door.py")
 
 
 @nox.session(default=False)
