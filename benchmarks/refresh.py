@@ -24,12 +24,15 @@ import asyncpg
 from orion_core.adapters.postgres import PostgresDatabase
 from orion_core.adapters.system_clock import SystemClock
 from orion_core.contracts.auth import Auth, Register
+from orion_core.contracts.notifications import Notifications
 from orion_core.ids import new_id
 from orion_core.keyring import Keyring
 from orion_core.migrate import CORE, MigrationApp, up
 from orion_core.outbox import Outbox
+from orion_core.queue import JobQueue
 from orion_core.settings import Settings
 from orion_core.testing.databases import postgres_database
+from orion_core.testing.fake import Fake
 from orion_plugins.auth import refreshing
 from orion_plugins.auth.plugin import orion_plugin
 from orion_plugins.auth.service import AuthService
@@ -55,8 +58,10 @@ async def open_service(db: PostgresDatabase) -> AuthService:
     return AuthService(
         db=db,
         events=Outbox("auth", Auth, db, clock),
+        jobs=JobQueue("auth", db, clock),
         clock=clock,
         keyring=Keyring.generate(),
+        notifications=Fake(Notifications),
         settings=AuthSettings(),
         platform=Settings(public_url="https://example.org"),
     )
